@@ -1,1 +1,4 @@
-//! x
+//! DistributedCD's runner.
+
+pub mod facts;
+pub mod pipeline;
