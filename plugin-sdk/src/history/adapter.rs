@@ -1,0 +1,104 @@
+//! Between the trait and what wit-bindgen wants.
+
+use core::marker::PhantomData;
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use super::{
+    Build, BuildFilter, BuildId, BuildPage, Event, EventPage, Grant, HistoryBackend, Lease, LockOutcome,
+    NewBuild, Page, Status, WriteOutcome,
+};
+use crate::bindings::history::exports::dcd::plugin::history::Guest;
+use crate::config::{self, Package};
+use crate::types::{Error, PluginInfo};
+
+/// Where the open backend lives between calls; implemented by [`export_history!`](crate::export_history), because a
+/// static cannot be generic.
+#[doc(hidden)]
+pub trait Slot: HistoryBackend {
+    fn slot<R>(use_slot: impl FnOnce(&RefCell<Option<Rc<Self>>>) -> R) -> R;
+}
+
+/// Exports a [`HistoryBackend`]; used by [`export_history!`](crate::export_history).
+#[doc(hidden)]
+pub struct HistoryAdapter<T>(PhantomData<T>);
+
+fn backend<T: Slot>() -> Result<Rc<T>, Error> {
+    crate::panic::install();
+    T::slot(|slot| slot.borrow().clone())
+        .ok_or_else(|| Error::other("the backend was used before it was opened"))
+}
+
+impl<T: Slot + Package> Guest for HistoryAdapter<T> {
+    fn describe() -> PluginInfo {
+        crate::panic::install();
+        config::info::<T, T::Config>(T::SUMMARY, T::FEATURES)
+    }
+
+    fn open(json: String) -> Result<(), Error> {
+        crate::panic::install();
+        let opened = T::open(config::parse(&json)?)?;
+        T::slot(|slot| slot.replace(Some(Rc::new(opened))));
+        Ok(())
+    }
+
+    fn check() -> Result<(), Error> {
+        backend::<T>()?.check()
+    }
+
+    fn begin_build(build: NewBuild) -> Result<Grant, Error> {
+        backend::<T>()?.begin_build(build)
+    }
+
+    fn append(
+        build: BuildId,
+        lease: String,
+        first_seq: u64,
+        events: Vec<Event>,
+    ) -> Result<WriteOutcome, Error> {
+        backend::<T>()?.append(build, &lease, first_seq, events)
+    }
+
+    fn finish_build(
+        build: BuildId,
+        lease: String,
+        final_seq: u64,
+        status: Status,
+        at: u64,
+    ) -> Result<WriteOutcome, Error> {
+        backend::<T>()?.finish_build(build, &lease, final_seq, status, at)
+    }
+
+    fn renew_lease(build: BuildId, lease: String, ttl_ms: u32) -> Result<Option<Lease>, Error> {
+        backend::<T>()?.renew_lease(build, &lease, ttl_ms)
+    }
+
+    fn get_build(build: BuildId) -> Result<Option<Build>, Error> {
+        backend::<T>()?.get_build(build)
+    }
+
+    fn list_builds(filter: BuildFilter, page: Page) -> Result<BuildPage, Error> {
+        backend::<T>()?.list_builds(filter, page)
+    }
+
+    fn read_events(
+        build: BuildId,
+        step: Option<String>,
+        from_seq: u64,
+        limit: u32,
+    ) -> Result<EventPage, Error> {
+        backend::<T>()?.read_events(build, step.as_deref(), from_seq, limit)
+    }
+
+    fn acquire_lock(name: String, owner: String, ttl_ms: u32) -> Result<LockOutcome, Error> {
+        backend::<T>()?.acquire_lock(&name, &owner, ttl_ms)
+    }
+
+    fn renew_lock(name: String, lease: String, ttl_ms: u32) -> Result<Option<Lease>, Error> {
+        backend::<T>()?.renew_lock(&name, &lease, ttl_ms)
+    }
+
+    fn release_lock(name: String, lease: String) -> Result<(), Error> {
+        backend::<T>()?.release_lock(&name, &lease)
+    }
+}

@@ -1,0 +1,187 @@
+//! A build, as its events add up to it.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::{
+    event::{AttemptFinished, Body, Event, Outcome, Problem, UnixMs},
+    facts::Facts,
+};
+
+/// What the reason of a build says whose runner vanished.
+pub const RUNNER_LOST: &str = "runner lost";
+
+/// The picture that a build's events give.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Build {
+    /// A UUID of version 7.
+    pub id: String,
+    /// `None` while the history backend has given none.
+    pub number: Option<u64>,
+    /// What was built.
+    pub component: String,
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// `None` while it runs.
+    pub outcome: Option<Outcome>,
+    /// Why, where the steps do not say it.
+    pub reason: Option<String>,
+    /// When it started.
+    pub started_at: UnixMs,
+    /// When it ended; `None` while it runs.
+    pub finished_at: Option<UnixMs>,
+    /// When the newest event happened.
+    pub last_event_at: UnixMs,
+    /// By a clock that never jumps.
+    pub duration_ms: Option<u64>,
+    /// What was recorded of where it ran.
+    pub facts: Facts,
+    /// In the pipeline's order.
+    pub steps: Vec<Step>,
+}
+
+/// A step of a build.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Step {
+    /// Its name.
+    pub name: String,
+    /// `shell`, `exec`, or the plugin's name.
+    pub kind: String,
+    /// What happened; `None` while it is not decided.
+    pub outcome: Option<Outcome>,
+    /// What counts.
+    pub conclusion: Option<Outcome>,
+    /// Why it was not run.
+    pub reason: Option<String>,
+    /// Its tries.
+    pub attempts: Vec<Attempt>,
+    /// Values that later steps can read.
+    pub outputs: BTreeMap<String, serde_json::Value>,
+    /// One line.
+    pub summary: Option<String>,
+}
+
+/// One try of a step.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Attempt {
+    /// 1 for the first.
+    pub attempt: u32,
+    /// `None` while it runs.
+    pub outcome: Option<Outcome>,
+    /// The process's exit code.
+    pub exit_code: Option<i32>,
+    /// The signal that ended the process.
+    pub signal: Option<i32>,
+    /// When it started.
+    pub started_at: UnixMs,
+    /// When it ended.
+    pub finished_at: Option<UnixMs>,
+    /// By a clock that never jumps.
+    pub duration_ms: Option<u64>,
+    /// What was wrong.
+    pub problem: Option<Problem>,
+    /// A process that it left behind still held its output.
+    pub leaked: bool,
+    /// How many bytes it printed.
+    pub output_bytes: u64,
+}
+
+impl Build {
+    /// Adds what an event says.
+    pub fn apply(&mut self, event: &Event) {
+        self.last_event_at = event.at;
+        match &event.body {
+            Body::BuildStarted(body) => {
+                self.id.clone_from(&body.id);
+                self.component.clone_from(&body.component);
+                self.pipeline.clone_from(&body.pipeline);
+                self.started_at = event.at;
+                self.steps = body
+                    .steps
+                    .iter()
+                    .map(|plan| Step { name: plan.name.clone(), kind: plan.kind.clone(), ..Step::default() })
+                    .collect();
+            }
+            Body::BuildNumbered(body) => self.number = Some(body.number),
+            Body::BuildFacts(facts) => self.facts = (**facts).clone(),
+            Body::BuildFinished(body) => {
+                self.outcome = Some(body.outcome);
+                self.reason.clone_from(&body.reason);
+                self.finished_at = Some(event.at);
+                self.duration_ms = Some(body.duration_ms);
+            }
+            Body::AttemptStarted(body) => {
+                if let Some(step) = self.step(event) {
+                    step.attempts.push(Attempt {
+                        attempt: body.attempt,
+                        started_at: event.at,
+                        ..Attempt::default()
+                    });
+                }
+            }
+            Body::StepOutput(bytes) => {
+                if let Some(attempt) = self.step(event).and_then(|step| step.attempts.last_mut()) {
+                    attempt.output_bytes += bytes.len() as u64;
+                }
+            }
+            Body::AttemptFinished(body) => {
+                if let Some(attempt) = self.step(event).and_then(|step| step.attempts.last_mut()) {
+                    attempt.finish(body, event.at);
+                }
+            }
+            Body::StepFinished(body) => {
+                if let Some(step) = self.step(event) {
+                    step.outcome = Some(body.outcome);
+                    step.conclusion = Some(body.conclusion);
+                    step.reason.clone_from(&body.reason);
+                    step.outputs.clone_from(&body.outputs);
+                    step.summary.clone_from(&body.summary);
+                }
+            }
+            Body::BuildCancelling(_) | Body::StepLog(_) | Body::Unknown { .. } => {}
+        }
+    }
+
+    /// What is true of a build that has no end but whose runner is gone: it ended in an error, and so did what
+    /// it was just doing.
+    pub fn mark_lost(&mut self) {
+        self.outcome = Some(Outcome::Error);
+        self.reason = Some(RUNNER_LOST.to_owned());
+        for step in &mut self.steps {
+            if step.outcome.is_some() {
+                continue;
+            }
+            let began = !step.attempts.is_empty();
+            let outcome = if began { Outcome::Error } else { Outcome::Skip };
+            step.outcome = Some(outcome);
+            step.conclusion = Some(outcome);
+            step.reason = Some(RUNNER_LOST.to_owned());
+            if let Some(attempt) = step.attempts.last_mut() {
+                attempt.outcome.get_or_insert(Outcome::Error);
+            }
+        }
+    }
+
+    /// HEAD's commit, if it was found.
+    pub fn commit(&self) -> Option<&str> {
+        self.facts.git.known()?.commit.known().map(String::as_str)
+    }
+
+    fn step(&mut self, event: &Event) -> Option<&mut Step> {
+        let name = event.step.as_deref()?;
+        self.steps.iter_mut().find(|step| step.name == name)
+    }
+}
+
+impl Attempt {
+    fn finish(&mut self, body: &AttemptFinished, at: UnixMs) {
+        self.outcome = Some(body.outcome);
+        self.exit_code = body.exit_code;
+        self.signal = body.signal;
+        self.finished_at = Some(at);
+        self.duration_ms = Some(body.duration_ms);
+        self.problem.clone_from(&body.problem);
+        self.leaked = body.leaked;
+    }
+}

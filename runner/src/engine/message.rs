@@ -1,0 +1,83 @@
+//! What the dispatcher and the steps say to each other.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use crate::event::{Outcome, Problem, StepLog};
+
+/// A step's place in the pipeline.
+pub type StepIndex = usize;
+
+/// What a running step says. Output is data: the channel is bounded, and a step that prints faster than its
+/// output is kept waits.
+#[derive(Debug)]
+pub struct StepMessage {
+    /// Which step.
+    pub step: StepIndex,
+    /// What it says.
+    pub content: StepContent,
+}
+
+/// See [`StepMessage`].
+#[derive(Debug)]
+pub enum StepContent {
+    /// It printed this.
+    Output(Bytes),
+    /// Its plugin has something to say about itself.
+    Log(StepLog),
+    /// It ended, and all it printed has been said.
+    Finished(Box<StepEnd>),
+}
+
+/// How an attempt ended, as who ran it saw it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepEnd {
+    /// Why it ended, apart from what the engine did to it.
+    pub outcome: Outcome,
+    /// The process's exit code.
+    pub exit_code: Option<i32>,
+    /// The signal that ended the process.
+    pub signal: Option<i32>,
+    /// What was wrong.
+    pub problem: Option<Problem>,
+    /// A process that it left behind still holds its output.
+    pub leaked: bool,
+    /// Values that later steps can read.
+    pub outputs: BTreeMap<String, serde_json::Value>,
+    /// One line for the build's summary.
+    pub summary: Option<String>,
+}
+
+impl StepEnd {
+    /// An end with nothing but its outcome.
+    pub fn new(outcome: Outcome) -> Self {
+        StepEnd {
+            outcome,
+            exit_code: None,
+            signal: None,
+            problem: None,
+            leaked: false,
+            outputs: BTreeMap::new(),
+            summary: None,
+        }
+    }
+
+    /// DCD, its environment or a plugin could not do its job.
+    pub fn error(problem: Problem) -> Self {
+        StepEnd { problem: Some(problem), ..StepEnd::new(Outcome::Error) }
+    }
+}
+
+/// How a running step is asked to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// Soon, in its own way (SIGTERM).
+    Grace,
+    /// At once (SIGKILL).
+    Kill,
+}
+
+/// The dispatcher's hold on a running step.
+pub type StepControl = mpsc::UnboundedSender<Stop>;

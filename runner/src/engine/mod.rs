@@ -1,0 +1,9 @@
+//! Running a build: state decides, the dispatcher waits, adapters act, sinks tell.
+
+mod dispatcher;
+pub mod message;
+pub mod ports;
+mod state;
+
+pub use dispatcher::{Dispatcher, RunError};
+pub use state::{BuildEnd, StepSpec};

@@ -1,0 +1,348 @@
+//! The one vocabulary of what happens in a build.
+//!
+//! Terminal, JSON output, journal and history backends read exactly these events; replaying a build's events
+//! gives the same picture again. The kinds and their fields are documented in `docs/events.md`.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::facts::Facts;
+
+/// The version of this vocabulary, in `build.started`. It rises when a reader of the version before would
+/// misunderstand an event; new kinds and new fields do not raise it.
+pub const VERSION: u32 = 1;
+
+/// Milliseconds since the Unix epoch, UTC.
+pub type UnixMs = u64;
+
+/// A step's name, shared between the events that carry it.
+pub type StepName = Arc<str>;
+
+/// OpenTelemetry's six words for a CI result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It did what it should.
+    Success,
+    /// It was not run.
+    Skip,
+    /// The work said no.
+    Failure,
+    /// It took longer than it was allowed to.
+    Timeout,
+    /// DCD, its environment or a plugin could not do its job.
+    Error,
+    /// Somebody stopped it.
+    Cancellation,
+}
+
+impl Outcome {
+    /// The word, as in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Success => "success",
+            Outcome::Skip => "skip",
+            Outcome::Failure => "failure",
+            Outcome::Timeout => "timeout",
+            Outcome::Error => "error",
+            Outcome::Cancellation => "cancellation",
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Something that happened in a build.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// Counts from 0 without a gap within a build.
+    pub seq: u64,
+    /// When.
+    pub at: UnixMs,
+    /// The step that it is about, if it is about one.
+    pub step: Option<StepName>,
+    /// What.
+    pub body: Body,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Body {
+    /// Always the first event.
+    BuildStarted(BuildStarted),
+    /// The build got its number.
+    BuildNumbered(BuildNumbered),
+    /// What is known of where the build runs, and with what.
+    BuildFacts(Box<Facts>),
+    /// Somebody asked the build to stop.
+    BuildCancelling(BuildCancelling),
+    /// Always the last event.
+    BuildFinished(BuildFinished),
+    /// A try of a step began.
+    AttemptStarted(AttemptStarted),
+    /// What the running attempt printed, byte for byte, stdout and stderr in their order.
+    StepOutput(Bytes),
+    /// A plugin's diagnostic about itself.
+    StepLog(StepLog),
+    /// A try of a step ended.
+    AttemptFinished(AttemptFinished),
+    /// The step is decided: no attempt follows.
+    StepFinished(StepFinished),
+    /// A kind that this version does not know, kept as it is.
+    Unknown {
+        /// The kind's name.
+        kind: String,
+        /// Its content.
+        payload: Payload,
+    },
+}
+
+/// The content of an event as it is stored and sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Payload {
+    /// JSON text.
+    Json(String),
+    /// What a step printed.
+    Bytes(Bytes),
+}
+
+/// `build.started`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildStarted {
+    /// [`VERSION`].
+    pub version: u32,
+    /// The build's id, a UUID of version 7.
+    pub id: String,
+    /// What is built.
+    pub component: String,
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// The steps, in their order.
+    pub steps: Vec<StepPlan>,
+}
+
+/// A step as the pipeline has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepPlan {
+    /// The step's name.
+    pub name: String,
+    /// `shell`, `exec`, or the plugin's name.
+    #[serde(rename = "type")]
+    pub kind: String,
+}
+
+/// `build.numbered`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildNumbered {
+    /// Unique within the component.
+    pub number: u64,
+    /// Who gave it: `journal`, or the history backend's name.
+    pub by: String,
+}
+
+/// `build.cancelling`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildCancelling {
+    /// The signal that asked for it.
+    pub signal: i32,
+}
+
+/// `build.finished`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildFinished {
+    /// How the build ended.
+    pub outcome: Outcome,
+    /// Since `build.started`, by a clock that never jumps.
+    pub duration_ms: u64,
+    /// Why, where the steps do not say it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<String>,
+    /// The signal that cancelled the build.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub signal: Option<i32>,
+}
+
+/// `attempt.started`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptStarted {
+    /// 1 for the first try.
+    pub attempt: u32,
+}
+
+/// `step.log`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepLog {
+    /// `trace`, `debug`, `info`, `warn` or `error`.
+    pub level: String,
+    /// One sentence.
+    pub message: String,
+    /// What goes with it.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub fields: Vec<(String, String)>,
+}
+
+/// `attempt.finished`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AttemptFinished {
+    /// 1 for the first try.
+    pub attempt: u32,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The process's exit code.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub exit_code: Option<i32>,
+    /// The signal that ended the process.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub signal: Option<i32>,
+    /// Since `attempt.started`, by a clock that never jumps.
+    pub duration_ms: u64,
+    /// What was wrong, where the exit code does not say it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub problem: Option<Problem>,
+    /// A process that the step left behind still holds its output.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub leaked: bool,
+}
+
+/// What was wrong, and what to do next.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// What happened, and where.
+    pub message: String,
+    /// What to do next.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub help: Option<String>,
+}
+
+impl Problem {
+    /// A problem with what to do about it.
+    pub fn new(message: impl Into<String>, help: impl Into<String>) -> Self {
+        Problem { message: message.into(), help: Some(help.into()) }
+    }
+}
+
+/// `step.finished`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StepFinished {
+    /// What happened: the last attempt's outcome, or `skip`.
+    pub outcome: Outcome,
+    /// What counts, after `continue_on_error`.
+    pub conclusion: Outcome,
+    /// How many attempts there were.
+    pub attempts: u32,
+    /// Why it was not run.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<String>,
+    /// Values that later steps can read.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub outputs: BTreeMap<String, serde_json::Value>,
+    /// One line for the build's summary.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub summary: Option<String>,
+}
+
+/// The kind of [`Body::StepOutput`], which readers may want to pass over.
+pub const STEP_OUTPUT: &str = "step.output";
+
+impl Body {
+    /// The kind's name.
+    pub fn kind(&self) -> &str {
+        match self {
+            Body::BuildStarted(_) => "build.started",
+            Body::BuildNumbered(_) => "build.numbered",
+            Body::BuildFacts(_) => "build.facts",
+            Body::BuildCancelling(_) => "build.cancelling",
+            Body::BuildFinished(_) => "build.finished",
+            Body::AttemptStarted(_) => "attempt.started",
+            Body::StepOutput(_) => STEP_OUTPUT,
+            Body::StepLog(_) => "step.log",
+            Body::AttemptFinished(_) => "attempt.finished",
+            Body::StepFinished(_) => "step.finished",
+            Body::Unknown { kind, .. } => kind,
+        }
+    }
+
+    /// The content, as it is stored and sent.
+    pub fn payload(&self) -> Payload {
+        match self {
+            Body::BuildStarted(body) => json(body),
+            Body::BuildNumbered(body) => json(body),
+            Body::BuildFacts(body) => json(body),
+            Body::BuildCancelling(body) => json(body),
+            Body::BuildFinished(body) => json(body),
+            Body::AttemptStarted(body) => json(body),
+            Body::StepOutput(bytes) => Payload::Bytes(bytes.clone()),
+            Body::StepLog(body) => json(body),
+            Body::AttemptFinished(body) => json(body),
+            Body::StepFinished(body) => json(body),
+            Body::Unknown { payload, .. } => payload.clone(),
+        }
+    }
+
+    /// The body of this kind and content. What does not fit the kind as we know it is kept as unknown: a
+    /// record from another version is never lost.
+    pub fn from_parts(kind: &str, payload: Payload) -> Self {
+        let known = match (kind, &payload) {
+            (STEP_OUTPUT, Payload::Bytes(bytes)) => return Body::StepOutput(bytes.clone()),
+            (_, Payload::Bytes(_)) => None,
+            ("build.started", Payload::Json(text)) => parse(text).map(Body::BuildStarted),
+            ("build.numbered", Payload::Json(text)) => parse(text).map(Body::BuildNumbered),
+            ("build.facts", Payload::Json(text)) => parse(text).map(Body::BuildFacts),
+            ("build.cancelling", Payload::Json(text)) => parse(text).map(Body::BuildCancelling),
+            ("build.finished", Payload::Json(text)) => parse(text).map(Body::BuildFinished),
+            ("attempt.started", Payload::Json(text)) => parse(text).map(Body::AttemptStarted),
+            ("step.log", Payload::Json(text)) => parse(text).map(Body::StepLog),
+            ("attempt.finished", Payload::Json(text)) => parse(text).map(Body::AttemptFinished),
+            ("step.finished", Payload::Json(text)) => parse(text).map(Body::StepFinished),
+            (_, Payload::Json(_)) => None,
+        };
+        known.unwrap_or_else(|| Body::Unknown { kind: kind.to_owned(), payload })
+    }
+}
+
+/// Our own types always serialise: they have string keys and no foreign `Serialize`.
+fn json<T: Serialize>(body: &T) -> Payload {
+    Payload::Json(serde_json::to_string(body).unwrap_or_else(|error| format!("{{\"lost\":\"{error}\"}}")))
+}
+
+fn parse<T: DeserializeOwned>(text: &str) -> Option<T> {
+    serde_json::from_str(text).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_survives_its_stored_form() {
+        let bodies = [
+            Body::BuildFinished(BuildFinished {
+                outcome: Outcome::Timeout,
+                duration_ms: 5,
+                reason: None,
+                signal: Some(15),
+            }),
+            Body::BuildFacts(Box::default()),
+            Body::StepOutput(Bytes::from_static(b"\xff\x00\n")),
+        ];
+        for body in bodies {
+            assert_eq!(Body::from_parts(body.kind(), body.payload()), body);
+        }
+    }
+
+    #[test]
+    fn what_is_not_understood_is_kept() {
+        let payload = Payload::Json("{\"new\":1}".into());
+        let body = Body::from_parts("step.teleported", payload.clone());
+        assert_eq!(body.kind(), "step.teleported");
+        assert_eq!(body.payload(), payload);
+        let odd = Body::from_parts("build.finished", payload.clone());
+        assert_eq!((odd.kind(), odd.payload()), ("build.finished", payload));
+    }
+}

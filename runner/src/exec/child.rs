@@ -1,0 +1,207 @@
+//! Starting a process and following it to its end.
+
+use std::{
+    io,
+    os::{
+        fd::OwnedFd,
+        unix::process::CommandExt,
+    },
+    path::PathBuf,
+    process::Stdio,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use rustix::process::{Pid, Signal, WaitStatus};
+use tokio::{
+    io::AsyncReadExt,
+    net::unix::pipe,
+    sync::{mpsc, oneshot},
+};
+
+use crate::{
+    engine::message::{StepContent, StepEnd, StepIndex, StepMessage, Stop},
+    event::{Outcome, Problem},
+    exec::{Program, Reaper, command::shell_hint, output::Pieces},
+};
+
+/// How long a process that the step left behind may hold the output before the step counts as ended.
+const LEAK_WAIT: Duration = Duration::from_millis(500);
+/// A larger pipe than the usual 64 KiB: fewer turns between the step and us.
+const PIPE_SIZE: usize = 256 << 10;
+
+/// The processes of one build.
+#[derive(Clone)]
+pub struct Processes {
+    reaper: Reaper,
+    /// Process groups that outlived their step.
+    leaked: Arc<Mutex<Vec<Pid>>>,
+}
+
+struct Running {
+    pid: Pid,
+    status: oneshot::Receiver<WaitStatus>,
+    output: pipe::Receiver,
+}
+
+impl Processes {
+    /// Processes that `reaper` collects.
+    pub fn new(reaper: Reaper) -> Self {
+        Processes { reaper, leaked: Arc::default() }
+    }
+
+    /// Ends what steps left running.
+    pub fn kill_leaked(&self) {
+        for group in self.leaked.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            let _ = rustix::process::kill_process_group(group, Signal::KILL);
+        }
+    }
+
+    fn spawn(&self, program: &Program) -> io::Result<Running> {
+        let (read, write) = io::pipe()?;
+        // A smaller pipe works, too: unprivileged users have a limit on the sum.
+        let _ = rustix::pipe::fcntl_setpipe_size(&read, PIPE_SIZE);
+        let mut command = std::process::Command::new(&program.argv[0]);
+        command
+            .args(&program.argv[1..])
+            .envs(program.env.iter().map(|(key, value)| (key, value)))
+            .env("PWD", &program.directory)
+            .current_dir(&program.directory)
+            // A group of its own: stopping the step stops what it started.
+            .process_group(0)
+            .stdin(Stdio::null())
+            // One pipe for both, so that their order is exact.
+            .stdout(write.try_clone()?)
+            .stderr(write);
+        let (pid, status) = self.reaper.spawn(|| command.spawn())?;
+        // `command` still holds our ends of the pipe; they must close, or the output never ends.
+        drop(command);
+        let output = pipe::Receiver::from_owned_fd(OwnedFd::from(read))?;
+        Ok(Running { pid, status, output })
+    }
+}
+
+/// Runs a program as a step's attempt. All it prints and its end go to `messages`.
+pub async fn run(
+    processes: Processes,
+    program: Program,
+    step: StepIndex,
+    messages: mpsc::Sender<StepMessage>,
+    control: mpsc::UnboundedReceiver<Stop>,
+) {
+    let end = match processes.spawn(&program) {
+        Ok(running) => follow(&processes, running, step, &messages, control, is_shell(&program)).await,
+        Err(error) => StepEnd::error(program.problem(&error)),
+    };
+    // The dispatcher is gone only when the build was given up.
+    let _ = messages.send(StepMessage { step, content: StepContent::Finished(Box::new(end)) }).await;
+}
+
+async fn follow(
+    processes: &Processes,
+    mut running: Running,
+    step: StepIndex,
+    messages: &mpsc::Sender<StepMessage>,
+    mut control: mpsc::UnboundedReceiver<Stop>,
+    shell: bool,
+) -> StepEnd {
+    let mut pieces = Pieces::default();
+    let mut status = None;
+    let mut patience: Option<Instant> = None;
+    let mut open = true;
+    while status.is_none() || open {
+        let due = pieces.due();
+        let piece = tokio::select! {
+            biased;
+            Some(stop) = control.recv() => {
+                signal_group(running.pid, stop);
+                None
+            }
+            ended = &mut running.status, if status.is_none() => {
+                status = Some(ended.ok());
+                patience = Some(Instant::now() + LEAK_WAIT);
+                None
+            }
+            read = running.output.read_buf(pieces.space()), if open => match read {
+                Ok(0) | Err(_) => {
+                    open = false;
+                    None
+                }
+                Ok(_) => pieces.after_read(Instant::now()),
+            },
+            () = at(due) => pieces.rest(),
+            () = at(patience) => break,
+        };
+        if let Some(bytes) = piece {
+            say(messages, step, bytes).await;
+        }
+    }
+    if let Some(bytes) = pieces.rest() {
+        say(messages, step, bytes).await;
+    }
+    let leaked = open;
+    if leaked {
+        processes.leaked.lock().unwrap_or_else(PoisonError::into_inner).push(running.pid);
+        tokio::spawn(discard(running.output));
+    }
+    StepEnd { leaked, ..end_of(status.flatten(), shell) }
+}
+
+/// A process that was left behind must not stop at a full or closed pipe.
+async fn discard(mut output: pipe::Receiver) {
+    let mut buffer = vec![0; 4096];
+    while output.read(&mut buffer).await.is_ok_and(|read| read > 0) {}
+}
+
+async fn say(messages: &mpsc::Sender<StepMessage>, step: StepIndex, bytes: Bytes) {
+    let _ = messages.send(StepMessage { step, content: StepContent::Output(bytes) }).await;
+}
+
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn signal_group(group: Pid, stop: Stop) {
+    let signal = match stop {
+        Stop::Grace => Signal::TERM,
+        Stop::Kill => Signal::KILL,
+    };
+    // It may have ended by itself just now.
+    let _ = rustix::process::kill_process_group(group, signal);
+}
+
+fn end_of(status: Option<WaitStatus>, shell: bool) -> StepEnd {
+    let Some(status) = status else {
+        return StepEnd::error(Problem::new(
+            "the end of the step's process could not be observed",
+            "something else in this container collects its processes; report this",
+        ));
+    };
+    let exit_code = status.exit_status();
+    let signal = status.terminating_signal();
+    let outcome = if exit_code == Some(0) { Outcome::Success } else { Outcome::Failure };
+    let problem = match (exit_code, signal) {
+        (Some(code), _) if shell => shell_hint(code),
+        (None, Some(signal)) => Some(killed(signal)),
+        _ => None,
+    };
+    StepEnd { exit_code, signal, problem, ..StepEnd::new(outcome) }
+}
+
+fn killed(signal: i32) -> Problem {
+    let message = format!("the process was ended by signal {signal}");
+    let help = if signal == Signal::KILL.as_raw() {
+        Some("out of memory? The kernel ends processes this way (see `dmesg`, or the container's memory limit)".to_owned())
+    } else {
+        None
+    };
+    Problem { message, help }
+}
+
+fn is_shell(program: &Program) -> bool {
+    PathBuf::from(&program.argv[0]).file_name().is_some_and(|name| name == "sh")
+}

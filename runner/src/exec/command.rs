@@ -1,0 +1,111 @@
+//! What to start, and what to say when it cannot be started.
+
+use std::{
+    ffi::OsString,
+    io,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
+
+use crate::{event::Problem, pipeline::Command};
+
+/// The shell that scripts are given to. `-e`: the first failing command ends the script; `-u`: an unset
+/// variable is an error.
+const SHELL: [&str; 3] = ["/bin/sh", "-eu", "-c"];
+
+/// A process to start.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// The program and its arguments. Never empty.
+    pub argv: Vec<OsString>,
+    /// Added to the environment that the runner has.
+    pub env: Vec<(String, String)>,
+    /// Where it starts; absolute.
+    pub directory: PathBuf,
+}
+
+impl Program {
+    /// What runs the command.
+    pub fn new(command: &Command, env: Vec<(String, String)>, directory: PathBuf) -> Self {
+        let argv = match command {
+            Command::Shell(script) => SHELL.iter().map(OsString::from).chain([script.into()]).collect(),
+            Command::Exec(argv) => argv.iter().map(OsString::from).collect(),
+        };
+        Program { argv, env, directory }
+    }
+
+    /// What is wrong when the system refused to start it.
+    pub(crate) fn problem(&self, error: &io::Error) -> Problem {
+        let name = self.argv[0].to_string_lossy();
+        if !self.directory.is_dir() {
+            return Problem::new(
+                format!("the step's working directory {} does not exist", self.directory.display()),
+                "create it in an earlier step, or correct `workdir`",
+            );
+        }
+        let file = self.directory.join(name.as_ref());
+        let is_path = name.contains('/');
+        match error.kind() {
+            io::ErrorKind::NotFound if is_path && file.exists() => Problem::new(
+                format!("`{name}` is there, but what it needs to run is not"),
+                format!("check that the interpreter on its first line{} exists in this image", first_line(&file)),
+            ),
+            io::ErrorKind::NotFound if is_path => {
+                Problem::new(format!("there is no file {}", file.display()), "check the path in `run`; it is relative to `workdir`")
+            }
+            io::ErrorKind::NotFound => Problem::new(
+                format!("there is no program `{name}` in PATH"),
+                "install it in the image, or check its spelling in `run`",
+            ),
+            io::ErrorKind::PermissionDenied if is_path && file.is_dir() => {
+                Problem::new(format!("`{name}` is a directory"), "name a program in `run`")
+            }
+            io::ErrorKind::PermissionDenied if lacks_executable_bit(&file) => Problem::new(
+                format!("`{name}` is not executable"),
+                format!("run `chmod +x {name}` and commit that, or start it through its interpreter: [\"sh\", \"{name}\"]"),
+            ),
+            io::ErrorKind::PermissionDenied => {
+                Problem::new(format!("the system does not permit running `{name}`"), "check its permissions, and whether its file system is mounted `noexec`")
+            }
+            _ if error.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error()) => Problem::new(
+                format!("`{name}` is not in a format that this system can execute"),
+                "begin a script with a line like `#!/bin/sh`; build a program for this machine's architecture",
+            ),
+            _ if error.raw_os_error() == Some(rustix::io::Errno::TOOBIG.raw_os_error()) => Problem::new(
+                "the step's arguments and environment are too long for the system",
+                "write a long script to a file and run that",
+            ),
+            _ => Problem::new(format!("`{name}` could not be started: {error}"), "see what the system says"),
+        }
+    }
+}
+
+fn lacks_executable_bit(file: &Path) -> bool {
+    file.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 == 0)
+}
+
+/// ` (#!/bin/bash)`, when the file begins like a script.
+fn first_line(file: &Path) -> String {
+    let mut start = [0; 128];
+    let read = std::fs::File::open(file).and_then(|mut file| io::Read::read(&mut file, &mut start)).unwrap_or(0);
+    let line = start[..read].split(|byte| *byte == b'\n').next().unwrap_or_default();
+    match std::str::from_utf8(line) {
+        Ok(line) if line.starts_with("#!") => format!(" ({})", line.trim_end()),
+        _ => String::new(),
+    }
+}
+
+/// What the shell's own exit codes mean, when a script ends with one.
+pub(crate) fn shell_hint(code: i32) -> Option<Problem> {
+    match code {
+        126 => Some(Problem::new(
+            "exit code 126: the shell found the command but could not execute it",
+            "check the executable bit (`chmod +x FILE`), or the interpreter on the script's first line",
+        )),
+        127 => Some(Problem::new(
+            "exit code 127: the shell did not find a command that the script names",
+            "install it in the image, or check its spelling; the output says which one",
+        )),
+        _ => None,
+    }
+}

@@ -1,0 +1,11 @@
+//! A step as a process: [`command`] says what to start, [`child`] starts it and follows it to its end,
+//! [`output`] cuts what it prints, [`reaper`] collects the dead.
+
+mod child;
+mod command;
+mod output;
+mod reaper;
+
+pub use child::{Processes, run};
+pub use command::Program;
+pub use reaper::Reaper;

@@ -1,0 +1,289 @@
+//! The bytes of a journal. `docs/journal.md` describes them for other readers; change both together.
+//!
+//! ```text
+//! file    = header record*
+//! header  = "dcd-jrnl" version:u32 crc32:u32           crc32 over the 12 bytes before it
+//! record  = length:u32 crc32:u32 body                  crc32 over length and body
+//! body    = seq:u64 at:u64 encoding:u8 kind:u8 step:u16 kind-bytes step-bytes payload
+//! ```
+//!
+//! Numbers are little-endian; `length` is the body's, `kind` and `step` are the lengths of the names that
+//! follow, 0 for no step. `encoding` is 0 for JSON text, 1 for bytes, 2 for bytes compressed as one LZ4 block
+//! behind their length as `u32`.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+
+use crate::event::{Body, Event, Payload, UnixMs};
+
+/// The format's version. A reader refuses a file with a higher one.
+pub(crate) const VERSION: u32 = 1;
+pub(crate) const HEADER_LEN: usize = 16;
+pub(crate) const FRAME_LEN: usize = 8;
+/// A longer body can only be damage: the runner cuts output into far smaller pieces.
+pub(crate) const MAX_BODY: usize = 64 << 20;
+const MAGIC: &[u8; 8] = b"dcd-jrnl";
+const BODY_HEAD: usize = 20;
+
+const JSON: u8 = 0;
+const BYTES: u8 = 1;
+const LZ4: u8 = 2;
+
+/// Below this, compressing costs more than it saves.
+const COMPRESS_FROM: usize = 512;
+
+/// What is wrong with the bytes at some place of a journal.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Corruption {
+    /// The file does not start as a journal does.
+    #[error("this is not a journal (it does not begin with the bytes `dcd-jrnl`)")]
+    NotAJournal,
+    /// The file is from a later dcd.
+    #[error("the journal has format version {0}, and this dcd reads up to version {VERSION}: use a newer dcd")]
+    NewerVersion(u32),
+    /// The bytes end within a record, or are not what was written.
+    #[error("the record at byte {offset} is damaged: {what}")]
+    Record {
+        /// Where the record starts.
+        offset: u64,
+        /// What does not fit.
+        what: &'static str,
+    },
+}
+
+/// An event as it is stored: readable also when its kind is unknown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// See [`Event::seq`].
+    pub seq: u64,
+    /// See [`Event::at`].
+    pub at: UnixMs,
+    /// See [`Body::kind`].
+    pub kind: String,
+    /// See [`Event::step`].
+    pub step: Option<String>,
+    /// See [`Body::payload`].
+    pub payload: Payload,
+}
+
+impl Record {
+    /// The event that the record holds.
+    pub fn into_event(self) -> Event {
+        Event {
+            seq: self.seq,
+            at: self.at,
+            step: self.step.map(Into::into),
+            body: Body::from_parts(&self.kind, self.payload),
+        }
+    }
+}
+
+pub(crate) fn header() -> [u8; HEADER_LEN] {
+    let mut header = [0; HEADER_LEN];
+    header[..8].copy_from_slice(MAGIC);
+    header[8..12].copy_from_slice(&VERSION.to_le_bytes());
+    let crc = crc32fast::hash(&header[..12]);
+    header[12..].copy_from_slice(&crc.to_le_bytes());
+    header
+}
+
+pub(crate) fn check_header(header: &[u8; HEADER_LEN]) -> Result<(), Corruption> {
+    if &header[..8] != MAGIC || u32_at(header, 12) != crc32fast::hash(&header[..12]) {
+        return Err(Corruption::NotAJournal);
+    }
+    match u32_at(header, 8) {
+        version if version > VERSION => Err(Corruption::NewerVersion(version)),
+        _ => Ok(()),
+    }
+}
+
+/// Appends the event's record to `out`.
+pub(crate) fn encode(event: &Event, out: &mut Vec<u8>) {
+    let start = out.len();
+    let payload = event.body.payload();
+    let (encoding, content) = match &payload {
+        Payload::Json(text) => (JSON, Cow::Borrowed(text.as_bytes())),
+        Payload::Bytes(bytes) => compress(bytes).map_or((BYTES, Cow::Borrowed(bytes.as_ref())), |packed| (LZ4, Cow::Owned(packed))),
+    };
+    let kind = clip(event.body.kind(), usize::from(u8::MAX));
+    let step = clip(event.step.as_deref().unwrap_or_default(), usize::from(u16::MAX));
+    let length = BODY_HEAD + kind.len() + step.len() + content.len();
+    out.reserve(FRAME_LEN + length);
+    // The casts hold: `clip` bounds the names, and output comes in pieces far below 4 GiB.
+    #[allow(clippy::cast_possible_truncation)]
+    {
+        out.extend_from_slice(&(length as u32).to_le_bytes());
+        out.extend_from_slice(&[0; 4]);
+        out.extend_from_slice(&event.seq.to_le_bytes());
+        out.extend_from_slice(&event.at.to_le_bytes());
+        out.extend_from_slice(&[encoding, kind.len() as u8]);
+        out.extend_from_slice(&(step.len() as u16).to_le_bytes());
+    }
+    out.extend_from_slice(kind.as_bytes());
+    out.extend_from_slice(step.as_bytes());
+    out.extend_from_slice(&content);
+    let crc = checksum(&out[start..start + 4], &out[start + FRAME_LEN..]);
+    out[start + 4..start + FRAME_LEN].copy_from_slice(&crc.to_le_bytes());
+}
+
+/// A record's frame: the body's length and checksum.
+pub(crate) struct Frame {
+    pub(crate) length: usize,
+    crc: u32,
+    length_bytes: [u8; 4],
+}
+
+impl Frame {
+    pub(crate) fn parse(bytes: [u8; FRAME_LEN], offset: u64) -> Result<Self, Corruption> {
+        let length_bytes = [bytes[0], bytes[1], bytes[2], bytes[3]];
+        let length = u32::from_le_bytes(length_bytes) as usize;
+        if !(BODY_HEAD..=MAX_BODY).contains(&length) {
+            return Err(Corruption::Record { offset, what: "its length is impossible" });
+        }
+        Ok(Frame { length, crc: u32_at(&bytes, 4), length_bytes })
+    }
+
+    pub(crate) fn decode(&self, body: &[u8], offset: u64) -> Result<Record, Corruption> {
+        let wrong = |what| Corruption::Record { offset, what };
+        if body.len() != self.length {
+            return Err(wrong("it is cut short"));
+        }
+        if checksum(&self.length_bytes, body) != self.crc {
+            return Err(wrong("its checksum does not match"));
+        }
+        let kind_end = BODY_HEAD + usize::from(body[17]);
+        let step_end = kind_end + usize::from(u16::from_le_bytes([body[18], body[19]]));
+        if step_end > body.len() {
+            return Err(wrong("its names are longer than itself"));
+        }
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).map_err(|_| wrong("a name is not UTF-8"));
+        let content = &body[step_end..];
+        let payload = match body[16] {
+            JSON => Payload::Json(text(content)?),
+            BYTES => Payload::Bytes(Bytes::copy_from_slice(content)),
+            LZ4 => Payload::Bytes(decompress(content).ok_or_else(|| wrong("its output does not unpack"))?),
+            _ => return Err(wrong("its encoding is unknown")),
+        };
+        let step = text(&body[kind_end..step_end])?;
+        Ok(Record {
+            seq: u64_at(body, 0),
+            at: u64_at(body, 8),
+            kind: text(&body[BODY_HEAD..kind_end])?,
+            step: (!step.is_empty()).then_some(step),
+            payload,
+        })
+    }
+}
+
+fn checksum(length: &[u8], body: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(length);
+    hasher.update(body);
+    hasher.finalize()
+}
+
+/// The bytes behind their length as one LZ4 block, if that saves an eighth.
+fn compress(bytes: &[u8]) -> Option<Vec<u8>> {
+    if bytes.len() < COMPRESS_FROM {
+        return None;
+    }
+    let packed = lz4_flex::block::compress_prepend_size(bytes);
+    (packed.len() < bytes.len() - bytes.len() / 8).then_some(packed)
+}
+
+fn decompress(content: &[u8]) -> Option<Bytes> {
+    let (length, _) = content.split_first_chunk::<4>()?;
+    // The length is checked before anything of that size is made.
+    if u32::from_le_bytes(*length) as usize > MAX_BODY {
+        return None;
+    }
+    lz4_flex::block::decompress_size_prepended(content).ok().map(Bytes::from)
+}
+
+fn clip(text: &str, max: usize) -> &str {
+    let mut end = text.len().min(max);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from(u32_at(bytes, at)) | u64::from(u32_at(bytes, at + 4)) << 32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::AttemptStarted;
+    use proptest::prelude::*;
+
+    fn decode_all(mut bytes: &[u8]) -> Result<Vec<Record>, Corruption> {
+        let mut records = Vec::new();
+        while let Some((frame, rest)) = bytes.split_first_chunk::<FRAME_LEN>() {
+            let frame = Frame::parse(*frame, 0)?;
+            let body = &rest[..frame.length.min(rest.len())];
+            records.push(frame.decode(body, 0)?);
+            bytes = &rest[body.len()..];
+        }
+        Ok(records)
+    }
+
+    #[test]
+    fn the_bytes_are_pinned() {
+        let event = Event {
+            seq: 7,
+            at: 1_700_000_000_000,
+            step: Some("test".into()),
+            body: Body::AttemptStarted(AttemptStarted { attempt: 1 }),
+        };
+        let mut bytes = header().to_vec();
+        encode(&event, &mut bytes);
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        insta::assert_snapshot!(hex, @"");
+    }
+
+    proptest! {
+        #[test]
+        fn every_event_survives(
+            seq: u64, at: u64,
+            step in proptest::option::of("[a-zäß ]{1,40}"),
+            output in proptest::collection::vec(any::<u8>(), 0..4096),
+            repeat in 1_usize..20,
+        ) {
+            let event = Event {
+                seq, at,
+                step: step.map(Into::into),
+                body: Body::StepOutput(output.repeat(repeat).into()),
+            };
+            let mut bytes = Vec::new();
+            encode(&event, &mut bytes);
+            encode(&event, &mut bytes);
+            let records = decode_all(&bytes).unwrap();
+            prop_assert_eq!(records.len(), 2);
+            for record in records {
+                prop_assert_eq!(record.into_event(), event.clone());
+            }
+        }
+
+        #[test]
+        fn a_changed_byte_is_noticed(at in 0_usize..200, bit in 0_u8..8) {
+            let event = Event { seq: 1, at: 2, step: None, body: Body::StepOutput(vec![b'x'; 180].into()) };
+            let mut bytes = Vec::new();
+            encode(&event, &mut bytes);
+            let at = at % bytes.len();
+            bytes[at] ^= 1 << bit;
+            prop_assert!(decode_all(&bytes).is_err());
+        }
+
+        #[test]
+        fn garbage_is_refused_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = decode_all(&bytes);
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! The durable local log of a build, and where logs lie.
+//!
+//! Every event goes here before anything shows or sends it. [`format`] is the bytes, [`Writer`] appends and
+//! syncs, [`Reader`] reads what is whole, [`Store`] is the directory `.dcd` with all builds of a workspace.
+
+mod format;
+mod reader;
+mod store;
+mod writer;
+
+pub use format::{Corruption, Record};
+pub use reader::{Reader, read_build};
+pub use store::{BuildDir, Lookup, Store, StoreError};
+pub use writer::{JournalError, Progress, Writer};

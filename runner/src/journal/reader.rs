@@ -1,0 +1,99 @@
+//! Reading a journal, also one that is being written, and one whose end is torn.
+
+use std::{
+    fs::File,
+    io::{self, BufReader, Read},
+    path::Path,
+};
+
+use crate::{
+    build::Build,
+    event::Event,
+    journal::format::{self, Corruption, FRAME_LEN, Frame, HEADER_LEN, Record},
+};
+
+/// Reads records one by one.
+pub struct Reader {
+    file: BufReader<File>,
+    offset: u64,
+    body: Vec<u8>,
+    torn: Option<Corruption>,
+}
+
+impl Reader {
+    /// Opens a journal. Corrupt is only what can't be a journal at all.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let mut file = BufReader::with_capacity(256 << 10, File::open(path)?);
+        let mut header = [0; HEADER_LEN];
+        file.read_exact(&mut header)
+            .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, Corruption::NotAJournal))?;
+        format::check_header(&header).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        Ok(Reader { file, offset: HEADER_LEN as u64, body: Vec::new(), torn: None })
+    }
+
+    /// The next record; `None` at the end of what is whole. What follows a damaged record is not read: each
+    /// record only means something after the ones before it. [`Reader::torn`] says whether there was one.
+    pub fn next_record(&mut self) -> io::Result<Option<Record>> {
+        if self.torn.is_some() {
+            return Ok(None);
+        }
+        let mut frame = [0; FRAME_LEN];
+        let read = read_up_to(&mut self.file, &mut frame)?;
+        if read == 0 {
+            return Ok(None);
+        }
+        if read < FRAME_LEN {
+            self.torn = Some(Corruption::Record { offset: self.offset, what: "it is cut short" });
+            return Ok(None);
+        }
+        let record = Frame::parse(frame, self.offset).and_then(|frame| {
+            self.body.resize(frame.length, 0);
+            let read = read_up_to(&mut self.file, &mut self.body).unwrap_or(0);
+            frame.decode(&self.body[..read], self.offset)
+        });
+        match record {
+            Ok(record) => {
+                self.offset += (FRAME_LEN + self.body.len()) as u64;
+                Ok(Some(record))
+            }
+            Err(corruption) => {
+                self.torn = Some(corruption);
+                Ok(None)
+            }
+        }
+    }
+
+    /// The next event; see [`Reader::next_record`].
+    pub fn next_event(&mut self) -> io::Result<Option<Event>> {
+        Ok(self.next_record()?.map(Record::into_event))
+    }
+
+    /// The damage at which reading ended. In the journal of a running build this is a record that is just
+    /// being written.
+    pub fn torn(&self) -> Option<&Corruption> {
+        self.torn.as_ref()
+    }
+}
+
+/// What all events of the journal add up to.
+pub fn read_build(path: &Path) -> io::Result<Build> {
+    let mut reader = Reader::open(path)?;
+    let mut build = Build::default();
+    while let Some(event) = reader.next_event()? {
+        build.apply(&event);
+    }
+    Ok(build)
+}
+
+fn read_up_to(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match from.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}

@@ -1,0 +1,246 @@
+//! Appending to a journal.
+//!
+//! An event is in the kernel's hands (so it outlives `kill -9`) when [`Writer::append`] returns. It is on disk
+//! (so it outlives power loss) by group commit: a thread syncs what is new at most once a second, and at once
+//! when asked. One sync per step would cost six times as much as the step's process.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Seek, Write},
+    path::{Path, PathBuf},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread::JoinHandle,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use rustix::fs::FlockOperation;
+use tokio::sync::watch;
+
+use crate::{
+    event::{Body, Event, StepName, UnixMs},
+    journal::format,
+};
+
+/// How long a written event may wait for the disk.
+const GROUP_COMMIT: Duration = Duration::from_secs(1);
+
+/// Why a journal could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {what} the journal {}: {source}", path.display())]
+pub struct JournalError {
+    /// What was tried.
+    pub what: &'static str,
+    /// On which file.
+    pub path: PathBuf,
+    /// What the system said.
+    #[source]
+    pub source: io::Error,
+}
+
+/// How far a journal is. Both are counts of events, so also the next sequence number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Readable by everyone on this machine.
+    pub written: u64,
+    /// Safe from power loss.
+    pub synced: u64,
+    /// Nothing will be added.
+    pub closed: bool,
+}
+
+/// The one writer of a build's journal. Holds a lock on the file as long as it lives, by which a reader tells
+/// a running build from a lost one.
+pub struct Writer {
+    path: PathBuf,
+    file: Arc<File>,
+    /// Where the last whole record ends.
+    end: u64,
+    next_seq: u64,
+    buffer: Vec<u8>,
+    syncer: Arc<Syncer>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Syncer {
+    state: Mutex<SyncState>,
+    wake: Condvar,
+    progress: watch::Sender<Progress>,
+}
+
+#[derive(Default)]
+struct SyncState {
+    written: u64,
+    /// Sync up to here without waiting for the second to be over.
+    wanted: u64,
+    closed: bool,
+    error: Option<io::Error>,
+}
+
+impl Writer {
+    /// Makes the journal of a new build.
+    pub fn create(path: &Path) -> Result<Self, JournalError> {
+        let fail = |what, source| JournalError { what, path: path.to_owned(), source };
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(path)
+            .map_err(|error| fail("create", error))?;
+        rustix::fs::flock(&file, FlockOperation::LockExclusive).map_err(|error| fail("lock", error.into()))?;
+        file.write_all(&format::header()).map_err(|error| fail("write to", error))?;
+        let file = Arc::new(file);
+        let syncer = Arc::new(Syncer {
+            state: Mutex::default(),
+            wake: Condvar::new(),
+            progress: watch::Sender::new(Progress::default()),
+        });
+        let thread = std::thread::Builder::new()
+            .name("journal-sync".into())
+            .spawn({
+                let (syncer, file, directory) = (syncer.clone(), file.clone(), path.parent().map(Path::to_owned));
+                move || syncer.run(&file, directory.as_deref())
+            })
+            .map_err(|error| fail("start the syncing thread of", error))?;
+        Ok(Writer {
+            path: path.to_owned(),
+            file,
+            end: format::HEADER_LEN as u64,
+            next_seq: 0,
+            buffer: Vec::new(),
+            syncer,
+            thread: Some(thread),
+        })
+    }
+
+    /// Gives the event its number and time, and writes it.
+    pub fn append(&mut self, step: Option<StepName>, body: Body) -> Result<Event, JournalError> {
+        let event = Event { seq: self.next_seq, at: now(), step, body };
+        self.buffer.clear();
+        format::encode(&event, &mut self.buffer);
+        if let Err(error) = (&*self.file).write_all(&self.buffer) {
+            // Half a record must not stand before the next one.
+            let _ = self.file.set_len(self.end);
+            let _ = (&*self.file).seek(io::SeekFrom::Start(self.end));
+            return Err(self.error("write to", error));
+        }
+        self.end += self.buffer.len() as u64;
+        self.next_seq += 1;
+        self.syncer.lock().written = self.next_seq;
+        self.syncer.progress.send_modify(|progress| progress.written = self.next_seq);
+        if self.next_seq == 1 {
+            self.syncer.wake.notify_one();
+        }
+        Ok(event)
+    }
+
+    /// Follows how far the journal is.
+    pub fn progress(&self) -> watch::Receiver<Progress> {
+        self.syncer.progress.subscribe()
+    }
+
+    /// Asks for a sync of all that is written, without waiting for it.
+    pub fn request_sync(&self) {
+        let mut state = self.syncer.lock();
+        state.wanted = state.written;
+        drop(state);
+        self.syncer.wake.notify_one();
+    }
+
+    /// Syncs what is left, and ends.
+    pub fn finish(mut self) -> Result<(), JournalError> {
+        self.close();
+        let error = self.syncer.lock().error.take();
+        error.map_or(Ok(()), |error| Err(self.error("sync", error)))
+    }
+
+    fn close(&mut self) {
+        self.syncer.lock().closed = true;
+        self.syncer.wake.notify_one();
+        if let Some(thread) = self.thread.take() {
+            // A panic there has been printed; the journal's bytes are written in any case.
+            let _ = thread.join();
+        }
+    }
+
+    fn error(&self, what: &'static str, source: io::Error) -> JournalError {
+        JournalError { what, path: self.path.clone(), source }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Syncer {
+    fn lock(&self) -> MutexGuard<'_, SyncState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn run(&self, file: &File, directory: Option<&Path>) {
+        // The name must outlive power loss, too. Done here, beside the build's first step.
+        sync_directories(directory);
+        let mut synced = 0;
+        loop {
+            let (target, closed) = self.wait(synced);
+            if target > synced {
+                match file.sync_data() {
+                    Ok(()) => {
+                        synced = target;
+                        self.progress.send_modify(|progress| progress.synced = synced);
+                    }
+                    // A failed sync may have dropped the pages: trying again would lie.
+                    Err(error) => {
+                        self.lock().error.get_or_insert(error);
+                        synced = target;
+                    }
+                }
+            }
+            if closed {
+                self.progress.send_modify(|progress| progress.closed = true);
+                return;
+            }
+        }
+    }
+
+    /// Until there is something to sync and it has waited its time, or somebody asks for it.
+    fn wait(&self, synced: u64) -> (u64, bool) {
+        let mut state = self.lock();
+        let mut due: Option<Instant> = None;
+        loop {
+            if state.closed || state.wanted > synced {
+                return (state.written, state.closed);
+            }
+            if state.written > synced {
+                let due = *due.get_or_insert_with(|| Instant::now() + GROUP_COMMIT);
+                let left = due.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return (state.written, false);
+                }
+                state = self.wake.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            } else {
+                // Nobody is woken for every event: the first one after a sync is found when the second is over.
+                let waited = self.wake.wait_timeout(state, GROUP_COMMIT / 2);
+                state = waited.unwrap_or_else(PoisonError::into_inner).0;
+                if state.written > synced {
+                    due = Some(Instant::now() + GROUP_COMMIT / 2);
+                }
+            }
+        }
+    }
+}
+
+/// The build's own directory and the one that lists it.
+fn sync_directories(directory: Option<&Path>) {
+    let Some(directory) = directory else { return };
+    for directory in [Some(directory), directory.parent()].into_iter().flatten() {
+        if let Ok(directory) = File::open(directory) {
+            let _ = directory.sync_all();
+        }
+    }
+}
+
+fn now() -> UnixMs {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
