@@ -60,7 +60,7 @@ mod tests {
 
     use super::*;
 
-    #[derive(Debug, serde::Deserialize, JsonSchema)]
+    #[derive(serde::Deserialize, JsonSchema)]
     #[serde(deny_unknown_fields)]
     struct Sample {
         /// Who to greet.
@@ -76,7 +76,8 @@ mod tests {
                 let diagnostic = diagnostics.remove(0);
                 (diagnostic.pointer, diagnostic.message)
             }
-            other => (String::new(), format!("{other:?}")),
+            Err(other) => (String::new(), other.to_string()),
+            Ok(sample) => (String::new(), format!("{:?} {:?}", sample.names, sample.limits)),
         }
     }
 
