@@ -1,0 +1,46 @@
+//! One call into a guest, with an end to it.
+
+use std::{future::Future, time::Duration};
+
+use wasmtime::Trap;
+use wasmtime_wasi::I32Exit;
+
+use crate::{
+    plugin::{PluginError, guest::MemoryExceeded},
+    text,
+};
+
+/// How long a call may take that does no work of the user's.
+pub(crate) const QUICK: Duration = Duration::from_secs(10);
+
+/// Waits for the call. After an error the instance is dead: a new one has to be made.
+pub(crate) async fn limited<T>(
+    plugin: &str,
+    what: &str,
+    limit: Duration,
+    call: impl Future<Output = wasmtime::Result<T>>,
+) -> Result<T, PluginError> {
+    match tokio::time::timeout(limit, call).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(PluginError::new(format!("plugin {plugin} failed in `{what}`: {}", cause(&error)))),
+        Err(_) => Err(PluginError::new(format!(
+            "plugin {plugin} was stopped: `{what}` took longer than its limit of {}",
+            text::duration(limit)
+        ))),
+    }
+}
+
+fn cause(error: &wasmtime::Error) -> String {
+    if let Some(exit) = error.downcast_ref::<I32Exit>() {
+        return format!("it called exit({})", exit.0);
+    }
+    if let Some(exceeded) = error.downcast_ref::<MemoryExceeded>() {
+        return exceeded.to_string();
+    }
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::UnreachableCodeReached) => "it trapped (`unreachable`), as a panic does".to_owned(),
+        Some(Trap::StackOverflow) => "it used more than its limit of stack, as an endless recursion does".to_owned(),
+        Some(trap) => format!("it trapped: {trap}"),
+        None => error.root_cause().to_string(),
+    }
+}

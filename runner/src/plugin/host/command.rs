@@ -1,0 +1,20 @@
+//! `dcd:plugin/command`: programs. No plugin can be granted any in this version.
+
+use crate::plugin::{
+    bindings::{
+        command::{CommandError, Exit, Host, Spec},
+        types,
+    },
+    guest::Guest,
+};
+
+impl Host for Guest {
+    async fn run(&mut self, spec: Spec) -> wasmtime::Result<Result<Exit, CommandError>> {
+        Ok(Err(CommandError::NotPermitted(format!(
+            "plugin {} wanted to run `{}`; this version of dcd lets no plugin run programs",
+            self.name, spec.program
+        ))))
+    }
+}
+
+impl types::Host for Guest {}

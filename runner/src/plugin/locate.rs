@@ -1,0 +1,142 @@
+//! Finding plugins: in the plugin directory, in `DCD_PLUGIN_PATH`, or where the pipeline file says.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use sha2::{Digest, Sha256};
+
+use crate::{
+    pipeline::{PluginBlock, Span},
+    plugin::{PluginError, manifest, manifest::Manifest},
+};
+
+/// Where an image keeps its plugins.
+const DIRECTORY: &str = "/dcd-plugins";
+/// More directories, separated by colons, looked at first.
+const PATH_VARIABLE: &str = "DCD_PLUGIN_PATH";
+
+/// A plugin's file, read and identified.
+#[derive(Clone, Debug)]
+pub struct Located {
+    /// The file.
+    pub path: PathBuf,
+    /// What is in it.
+    pub bytes: Vec<u8>,
+    /// Of the bytes, in lower-case hex.
+    pub sha256: String,
+    /// What it says of itself.
+    pub manifest: Manifest,
+    /// The interfaces that it imports: all it could ever do.
+    pub imports: Vec<String>,
+}
+
+/// Reads one plugin file.
+pub fn read(path: &Path) -> Result<Located, PluginError> {
+    let file = path.display().to_string();
+    let bytes = fs::read(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => PluginError::new(format!("there is no file {file}"))
+            .help("check the path; a relative one starts at the workspace"),
+        _ => PluginError::new(format!("cannot read the plugin {file}: {error}")),
+    })?;
+    let contents = manifest::read(&bytes, &file)?;
+    let sha256 = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(Located { path: path.to_owned(), bytes, sha256, manifest: contents.manifest, imports: contents.imports })
+}
+
+/// Knows where to look.
+#[derive(Clone, Debug)]
+pub struct Locator<'a> {
+    workspace: &'a Path,
+    blocks: &'a BTreeMap<String, PluginBlock>,
+    directories: Vec<PathBuf>,
+}
+
+impl<'a> Locator<'a> {
+    /// Looks where the environment and the pipeline say.
+    pub fn new(workspace: &'a Path, blocks: &'a BTreeMap<String, PluginBlock>) -> Self {
+        let variable = std::env::var_os(PATH_VARIABLE).unwrap_or_default();
+        let mut directories: Vec<PathBuf> =
+            std::env::split_paths(&variable).filter(|path| !path.as_os_str().is_empty()).collect();
+        directories.push(DIRECTORY.into());
+        Locator { workspace, blocks, directories }
+    }
+
+    /// The plugin that a pipeline calls `name`; `span` is where it does.
+    pub fn find(&self, name: &str, span: &Span) -> Result<Located, PluginError> {
+        let block = self.blocks.get(name);
+        let located = match block.and_then(|block| block.path.as_ref()) {
+            Some(path) => read(&self.workspace.join(&path.value)).map_err(|error| error.at(path.span.clone()))?,
+            None => self.search(name, span)?,
+        };
+        if located.manifest.name != name {
+            let message = format!("{} is the plugin `{}`, not `{name}`", located.path.display(), located.manifest.name);
+            return Err(PluginError::new(message)
+                .help(format!("use it by its own name: `{}`", located.manifest.name))
+                .at(span.clone()));
+        }
+        match block.and_then(|block| block.sha256.as_ref()) {
+            Some(pin) if pin.value != located.sha256 => Err(PluginError::new(format!(
+                "{} is not the file that `sha256` pins: it has the digest {}",
+                located.path.display(),
+                located.sha256
+            ))
+            .help("if the new file is meant, write its digest here; if not, find out who changed it")
+            .at(pin.span.clone())),
+            _ => Ok(located),
+        }
+    }
+
+    /// Every plugin file that can be found, or what is wrong with it.
+    pub fn all(&self) -> Vec<(PathBuf, Result<Located, PluginError>)> {
+        let named = self.blocks.values().filter_map(|block| block.path.as_ref());
+        let mut paths: Vec<PathBuf> = named.map(|path| self.workspace.join(&path.value)).collect();
+        for directory in &self.directories {
+            paths.extend(files(directory));
+        }
+        paths.dedup();
+        paths.into_iter().map(|path| (path.clone(), read(&path))).collect()
+    }
+
+    fn search(&self, name: &str, span: &Span) -> Result<Located, PluginError> {
+        let mut others = Vec::new();
+        for path in self.directories.iter().flat_map(|directory| files(directory)) {
+            let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+            let likely = stem.replace('_', "-") == name.replace('_', "-");
+            match read(&path) {
+                Ok(located) if located.manifest.name == name => return Ok(located),
+                Ok(located) => others.push(located.manifest.name),
+                // A broken file stands in the way only of who wants it.
+                Err(error) if likely => return Err(error.at(span.clone())),
+                Err(_) => {}
+            }
+        }
+        Err(self.missing(name, &others).at(span.clone()))
+    }
+
+    fn missing(&self, name: &str, others: &[String]) -> PluginError {
+        let places: Vec<_> = self.directories.iter().map(|path| path.display().to_string()).collect();
+        let error = PluginError::new(format!("there is no plugin `{name}` in {}", places.join(" or ")));
+        let close = others.iter().max_by(|a, b| {
+            strsim::jaro_winkler(name, a).total_cmp(&strsim::jaro_winkler(name, b))
+        });
+        match close {
+            Some(other) if strsim::jaro_winkler(name, other) > 0.8 => error.help(format!("did you mean `{other}`?")),
+            _ => error.help(format!(
+                "add it to the image (`COPY {name}.wasm {DIRECTORY}/`), or say where it is: \
+                 \"plugins\": {{\"{name}\": {{\"path\": \"….wasm\"}}}}"
+            )),
+        }
+    }
+}
+
+/// The `.wasm` files of a directory, by name. A directory that is not there has none.
+fn files(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut paths: Vec<_> = entries.map(|entry| entry.path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "wasm"));
+    paths.sort();
+    paths
+}

@@ -1,0 +1,22 @@
+//! The component host: finding plugins, granting them what the team allows, and calling them.
+//!
+//! [`locate`] finds files and reads what they say of themselves, without running anything; [`Host`] compiles
+//! and links; a [`step::StepPlugin`] or a [`backend::Backend`] is a plugin ready to be called. Guests run on a
+//! runtime of their own: a busy one delays neither the run loop nor its signals. A pipeline that uses no plugin
+//! makes none of this.
+
+mod bindings;
+mod call;
+mod engine;
+mod error;
+mod grants;
+mod guest;
+mod host;
+pub mod locate;
+mod manifest;
+pub mod step;
+
+pub use engine::Host;
+pub use error::PluginError;
+pub use grants::Grants;
+pub use manifest::{Ask, Kind, Manifest};

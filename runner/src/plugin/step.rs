@@ -1,0 +1,274 @@
+//! Step types: checking a config, and running a step.
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::sync::mpsc;
+
+use crate::{
+    engine::message::{StepContent, StepEnd, StepIndex, StepMessage, Stop},
+    event::{Outcome, Problem},
+    pipeline::{Allow, Json},
+    plugin::{
+        Host, Kind, PluginError,
+        bindings::{
+            step::{
+                StepType,
+                exports::dcd::plugin::step::{StepContext, StepError, StepOutput},
+            },
+            types::{Diagnostic, Error, Fault},
+        },
+        call::{QUICK, limited},
+        engine::Compiled,
+        guest::{Io, Tail},
+        locate::Located,
+    },
+};
+
+/// How long a step may take that has no `timeout` of its own.
+const RUN_LIMIT: Duration = Duration::from_secs(60 * 60);
+
+/// A step type that is ready to be used.
+#[derive(Clone)]
+pub struct StepPlugin {
+    compiled: Compiled,
+    schema: Arc<serde_json::Value>,
+}
+
+/// What a step type is told of the step that it runs.
+#[derive(Clone, Debug)]
+pub struct StepRequest {
+    /// The step's config.
+    pub config: String,
+    /// The build's id.
+    pub build_id: String,
+    /// The build's number, once it has one.
+    pub build_number: Option<u64>,
+    /// What is built.
+    pub component: String,
+    /// The step's name.
+    pub step_name: String,
+    /// 1 for the first try.
+    pub attempt: u32,
+    /// Absolute.
+    pub workspace: String,
+    /// Outputs of earlier steps: step, name, value.
+    pub inputs: Vec<(String, String, String)>,
+    /// The build's facts, as JSON.
+    pub facts: String,
+}
+
+impl StepPlugin {
+    /// Compiles the plugin and asks it for its config's schema.
+    pub fn load(host: &Host, located: &Located, allow: &Allow, workspace: &Path) -> Result<Self, PluginError> {
+        expect_kind(located, Kind::StepType, "a step's `uses`")?;
+        let compiled = host.compile(located, allow, workspace)?;
+        let runtime = compiled.runtime.clone();
+        let plugin = compiled.clone();
+        let info = runtime.block_on(async move {
+            let mut store = plugin.store(Io::Tail(Tail::default()), false)?;
+            limited(&plugin.name, "describe", QUICK, async {
+                let instance = plugin.pre.instantiate_async(&mut store).await?;
+            let guest = StepType::new(&mut store, &instance)?;
+                guest.dcd_plugin_step().call_describe(&mut store).await
+            })
+            .await
+        })?;
+        let schema = parse_schema(&compiled.name, &info.config_schema)?;
+        Ok(StepPlugin { compiled, schema: Arc::new(schema) })
+    }
+
+    /// What is wrong with a step's config: by its schema, else by the plugin itself.
+    pub fn check(&self, with: &Json) -> Result<Vec<PluginError>, PluginError> {
+        let wrong = check_schema(&self.compiled.name, &self.schema, with)?;
+        if !wrong.is_empty() {
+            return Ok(wrong);
+        }
+        let plugin = self.compiled.clone();
+        let config = with.value.to_string();
+        let answer = self.compiled.runtime.block_on(async move {
+            let mut store = plugin.store(Io::Tail(Tail::default()), false)?;
+            limited(&plugin.name, "validate", QUICK, async {
+                let instance = plugin.pre.instantiate_async(&mut store).await?;
+            let guest = StepType::new(&mut store, &instance)?;
+                guest.dcd_plugin_step().call_validate(&mut store, &config).await
+            })
+            .await
+        })?;
+        match answer {
+            Ok(diagnostics) | Err(Error::InvalidConfig(diagnostics)) => {
+                Ok(diagnostics.into_iter().map(|diagnostic| located_in(&self.compiled.name, diagnostic, with)).collect())
+            }
+            Err(error) => Err(plugin_error(&self.compiled.name, error)),
+        }
+    }
+
+    /// Runs a step's attempt on the plugins' runtime. All it prints and its end go to `messages`.
+    pub fn start(
+        &self,
+        request: StepRequest,
+        step: StepIndex,
+        messages: mpsc::Sender<StepMessage>,
+        control: mpsc::UnboundedReceiver<Stop>,
+    ) {
+        let plugin = self.compiled.clone();
+        self.compiled.runtime.spawn(async move {
+            let cancelled = Arc::new(AtomicBool::new(false));
+            let io = Io::Step { messages: messages.clone(), step, cancelled: cancelled.clone() };
+            let end = tokio::select! {
+                end = run(&plugin, request, io) => end,
+                () = killed(control, &cancelled) => StepEnd::new(Outcome::Cancellation),
+            };
+            // The dispatcher is gone only when the build was given up.
+            let _ = messages.send(StepMessage { step, content: StepContent::Finished(Box::new(end)) }).await;
+        });
+    }
+}
+
+/// Until the step is to end at once; before that, the guest is told that it should stop.
+async fn killed(mut control: mpsc::UnboundedReceiver<Stop>, cancelled: &AtomicBool) {
+    loop {
+        match control.recv().await {
+            Some(Stop::Grace) => cancelled.store(true, Ordering::Relaxed),
+            Some(Stop::Kill) => return,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+async fn run(plugin: &Compiled, request: StepRequest, io: Io) -> StepEnd {
+    let context = StepContext {
+        build_id: request.build_id,
+        build_number: request.build_number,
+        component: request.component,
+        step_name: request.step_name,
+        attempt: request.attempt,
+        workspace: request.workspace,
+        inputs: request.inputs,
+        facts: request.facts,
+    };
+    let answer = async {
+        let mut store = plugin.store(io, true)?;
+        limited(&plugin.name, "run", RUN_LIMIT, async {
+            let instance = plugin.pre.instantiate_async(&mut store).await?;
+            let guest = StepType::new(&mut store, &instance)?;
+            guest.dcd_plugin_step().call_run(&mut store, &request.config, &context).await
+        })
+        .await
+    };
+    match answer.await {
+        Ok(Ok(output)) => success(&plugin.name, output),
+        Ok(Err(StepError::Failed(fault))) => {
+            StepEnd { problem: Some(problem(fault)), ..StepEnd::new(Outcome::Failure) }
+        }
+        Ok(Err(StepError::Cancelled)) => StepEnd::new(Outcome::Cancellation),
+        Ok(Err(StepError::Broken(error))) => StepEnd::error(with_lacking(plugin, plugin_error(&plugin.name, error))),
+        Err(error) => StepEnd::error(with_lacking(plugin, error)),
+    }
+}
+
+/// A plugin that fails is often one that lacks a grant.
+fn with_lacking(plugin: &Compiled, error: PluginError) -> Problem {
+    let mut problem = Problem::from(error);
+    if let (None, Some(lacking)) = (&problem.help, &plugin.lacking) {
+        problem.help = Some(lacking.to_string());
+    }
+    problem
+}
+
+fn success(plugin: &str, output: StepOutput) -> StepEnd {
+    let mut outputs = BTreeMap::new();
+    for (name, json) in output.outputs {
+        match serde_json::from_str(&json) {
+            Ok(value) => outputs.insert(name, value),
+            Err(error) => {
+                return StepEnd::error(Problem::new(
+                    format!("plugin {plugin} gave an output `{name}` that is not JSON: {error}"),
+                    "report this to the plugin's author",
+                ));
+            }
+        };
+    }
+    StepEnd { outputs, summary: output.summary, ..StepEnd::new(Outcome::Success) }
+}
+
+pub(crate) fn problem(fault: Fault) -> Problem {
+    let code = fault.code.map_or_else(String::new, |code| format!(" ({code})"));
+    Problem { message: format!("{}{code}", fault.message), help: fault.help }
+}
+
+/// A plugin's error as one of ours.
+pub(crate) fn plugin_error(plugin: &str, error: Error) -> PluginError {
+    let (message, help) = match error {
+        Error::InvalidConfig(diagnostics) => {
+            let said: Vec<_> = diagnostics.iter().map(|wrong| format!("{}: {}", wrong.pointer, wrong.message)).collect();
+            (format!("its config is wrong: {}", said.join("; ")), diagnostics.into_iter().find_map(|wrong| wrong.help))
+        }
+        Error::Unsupported(what) => (format!("it does not support `{what}`"), None),
+        Error::Denied(fault) | Error::NotFound(fault) | Error::Unavailable(fault) | Error::Other(fault) => {
+            let Problem { message, help } = problem(fault);
+            (message, help)
+        }
+    };
+    PluginError { message: format!("plugin {plugin}: {message}"), help, span: None }
+}
+
+/// Refuses a plugin that is for something else.
+pub(crate) fn expect_kind(located: &Located, kind: Kind, place: &str) -> Result<(), PluginError> {
+    let manifest = &located.manifest;
+    if manifest.kind == kind {
+        return Ok(());
+    }
+    Err(PluginError::new(format!(
+        "plugin {} is a {}, and {place} needs a {}",
+        manifest.name,
+        manifest.kind.as_str(),
+        kind.as_str()
+    ))
+    .help("`dcd plugin list` shows which plugins there are, and what each is for"))
+}
+
+pub(crate) fn parse_schema(plugin: &str, schema: &str) -> Result<serde_json::Value, PluginError> {
+    serde_json::from_str(schema).map_err(|error| {
+        PluginError::new(format!("plugin {plugin} has a config schema that is not JSON: {error}"))
+            .help("report this to the plugin's author")
+    })
+}
+
+/// What of the config does not fit the schema, each with its place.
+pub(crate) fn check_schema(
+    plugin: &str,
+    schema: &serde_json::Value,
+    with: &Json,
+) -> Result<Vec<PluginError>, PluginError> {
+    let validator = jsonschema::validator_for(schema).map_err(|error| {
+        PluginError::new(format!("plugin {plugin} has a config schema that is not valid: {error}"))
+            .help("report this to the plugin's author")
+    })?;
+    let error = |wrong: jsonschema::ValidationError| {
+        let pointer = wrong.instance_path().to_string();
+        PluginError::new(format!("the config of plugin {plugin} is wrong{}: {wrong}", in_place(&pointer)))
+            .at(with.span(&pointer))
+            .help(format!("`dcd plugin inspect {plugin}` shows what it takes"))
+    };
+    Ok(validator.iter_errors(&with.value).map(error).collect())
+}
+
+fn located_in(plugin: &str, diagnostic: Diagnostic, with: &Json) -> PluginError {
+    let place = in_place(&diagnostic.pointer);
+    let mut error = PluginError::new(format!("the config of plugin {plugin} is wrong{place}: {}", diagnostic.message))
+        .at(with.span(&diagnostic.pointer));
+    error.help = diagnostic.help;
+    error
+}
+
+fn in_place(pointer: &str) -> String {
+    if pointer.is_empty() { String::new() } else { format!(" at `{pointer}`") }
+}
