@@ -1,5 +1,24 @@
 //! What a pipeline is: reading the file, checking it, and the model that comes out. No IO, no async.
+//!
+//! [`parse`] takes the text through `syntax` (text to tree, one error at most), then walks the tree with `reader`'s
+//! helpers (`step`, `plugins`, `json`), which collect every error as a [`Diagnostic`]; [`render`] shows them.
 
+mod diagnostic;
+pub mod duration;
+mod excerpt;
+mod json;
 mod model;
+mod names;
+mod parse;
+mod plugins;
+mod reader;
+mod render;
+mod step;
+mod syntax;
 
-pub use model::{Action, Allow, Command, FsGrant, HistoryBlock, Json, Pipeline, PluginBlock, Span, Spanned, Step};
+pub use diagnostic::Diagnostic;
+pub use model::{
+    Action, Allow, Command, FsGrant, HistoryBlock, Json, Pipeline, PluginBlock, Span, Spanned, Step,
+};
+pub use parse::parse;
+pub use render::render;
