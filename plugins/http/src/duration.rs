@@ -23,7 +23,8 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
             return Err(wrong());
         }
         last_unit = unit;
-        let millis = digits.parse::<u64>().ok().and_then(|count| count.checked_mul(unit)).ok_or_else(wrong)?;
+        let millis =
+            digits.parse::<u64>().ok().and_then(|count| count.checked_mul(unit)).ok_or_else(wrong)?;
         total = total.checked_add(Duration::from_millis(millis)).ok_or_else(wrong)?;
         rest = tail;
     }
@@ -36,7 +37,8 @@ mod tests {
 
     #[test]
     fn durations_have_units() {
-        for (text, millis) in [("2s", 2000), ("500ms", 500), ("1m30s", 90_000), ("1h", 3_600_000), ("0s", 0)] {
+        for (text, millis) in [("2s", 2000), ("500ms", 500), ("1m30s", 90_000), ("1h", 3_600_000), ("0s", 0)]
+        {
             assert_eq!(parse(text), Ok(Duration::from_millis(millis)));
         }
         for wrong in ["", "5", "s", "1.5s", "-1s", "1 s", "30s1m", "1s1s", "1d", "99999999999999999999s"] {

@@ -17,7 +17,10 @@ const LONGEST_WAIT: Duration = Duration::from_secs(300);
 const GLANCE: Duration = Duration::from_millis(100);
 
 pub(crate) fn run(plan: &Plan, cx: &StepContext) -> Result<StepOutput, StepError> {
-    let client = Client::new().timeout(plan.timeout).first_byte_timeout(plan.timeout);
+    let client = Client::new()
+        .timeout(plan.timeout)
+        .first_byte_timeout(plan.timeout)
+        .between_bytes_timeout(plan.timeout);
     let mut attempt = 1;
     loop {
         if cx.cancelled() {
@@ -26,7 +29,9 @@ pub(crate) fn run(plan: &Plan, cx: &StepContext) -> Result<StepOutput, StepError
         let is_last = attempt > plan.retries;
         let wait = match send(plan, &client) {
             Ok(answer) if plan.expects(answer.status()) => return output(plan, &answer),
-            Ok(answer) if is_last || !TRANSIENT.contains(&answer.status()) => return Err(unexpected(plan, &answer)),
+            Ok(answer) if is_last || !TRANSIENT.contains(&answer.status()) => {
+                return Err(unexpected(plan, &answer));
+            }
             Ok(answer) => answer.retry_after().unwrap_or_default().clamp(plan.retry_delay, longest(plan)),
             Err(error) if is_last || !error.is_transient() => return Err(no_answer(error, attempt).into()),
             Err(_) => plan.retry_delay,
@@ -60,9 +65,9 @@ fn named(status: u16) -> String {
 fn output(plan: &Plan, answer: &Response) -> Result<StepOutput, StepError> {
     let mut output = StepOutput::new().output("status", answer.status()).summary(named(answer.status()));
     for (name, take) in &plan.outputs {
-        let value = take
-            .from(answer)
-            .map_err(|why| StepError::failed(format!("the output `{name}` cannot be taken from the answer: {why}")))?;
+        let value = take.from(answer).map_err(|why| {
+            StepError::failed(format!("the output `{name}` cannot be taken from the answer: {why}"))
+        })?;
         output = output.output(name, value);
     }
     Ok(output)
@@ -129,7 +134,10 @@ mod tests {
         answers(vec![Ok(Response::new(201).header("etag", "e").body(r#"{"id": 7}"#))]);
         let output = run(r#"{"url": "https://a", "outputs": {"id": "/id", "tag": "header:ETag"}}"#);
         let get = |name| output.as_ref().ok().and_then(|output| output.get(name));
-        assert_eq!((get("status"), get("id"), get("tag")), (Some(201.into()), Some(7.into()), Some("e".into())));
+        assert_eq!(
+            (get("status"), get("id"), get("tag")),
+            (Some(201.into()), Some(7.into()), Some("e".into()))
+        );
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use dcd_plugin_sdk::http::{self, Request, Url};
 use dcd_plugin_sdk::Diagnostic;
+use dcd_plugin_sdk::http::{self, Request, Url};
 
 use crate::config::{Config, Expect, Status};
 use crate::duration;
@@ -30,9 +30,11 @@ impl Plan {
     pub fn new(config: &Config) -> Result<Self, Vec<Diagnostic>> {
         let mut findings = Findings::default();
         let has_body = config.body.is_some() || config.json.is_some();
-        let method = config.method.clone().unwrap_or_else(|| if has_body { "POST" } else { "GET" }.to_owned());
+        let method =
+            config.method.clone().unwrap_or_else(|| if has_body { "POST" } else { "GET" }.to_owned());
         if !is_method(&method) {
-            findings.add("/method", format!("{method:?} is not a method: write it in capitals, such as \"PUT\""));
+            findings
+                .add("/method", format!("{method:?} is not a method: write it in capitals, such as \"PUT\""));
         }
         if config.body.is_some() && config.json.is_some() {
             findings.add("/json", "a request has one body: give either `body` or `json`");
@@ -119,7 +121,9 @@ fn label(method: &str, url: &Url) -> String {
 fn check_headers(config: &Config, findings: &mut Findings) {
     for (name, value) in &config.headers {
         let pointer = format!("/headers/{}", name.replace('~', "~0").replace('/', "~1"));
-        if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b)) {
+        if name.is_empty()
+            || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+        {
             findings.add(pointer, format!("{name:?} is not a header's name"));
         } else if RESERVED.contains(&name.to_ascii_lowercase().as_str()) {
             findings.add(pointer, format!("the header `{name}` is set by the client and cannot be given"));
@@ -146,7 +150,10 @@ fn expected(config: &Config, findings: &mut Findings) -> Vec<Status> {
             Status::Class(class) => format!("{class:?}"),
         };
         let pointer = if is_list { format!("/expect_status/{index}") } else { "/expect_status".into() };
-        findings.add(pointer, format!("{wrong} is not a status: use a number from 100 to 599 or a class like \"2xx\""));
+        findings.add(
+            pointer,
+            format!("{wrong} is not a status: use a number from 100 to 599 or a class like \"2xx\""),
+        );
     }
     expected
 }
@@ -201,12 +208,24 @@ mod tests {
                 "headers": {"a b": "x", "Host": "y", "ok": "l\nm"}, "expect_status": [200, "20x", 7],
                 "outputs": {"id": "id", "a/b": "/x~", "status": "body"}}"#,
         );
-        let pointers: Vec<_> = Plan::new(&config).err().unwrap_or_default().into_iter().map(|d| d.pointer).collect();
+        let pointers: Vec<_> =
+            Plan::new(&config).err().unwrap_or_default().into_iter().map(|d| d.pointer).collect();
         assert_eq!(
             pointers,
             [
-                "/method", "/json", "/url", "/headers/Host", "/headers/a b", "/headers/ok", "/retry_delay",
-                "/timeout", "/expect_status/1", "/expect_status/2", "/outputs/a~1b", "/outputs/id", "/outputs/status",
+                "/method",
+                "/json",
+                "/url",
+                "/headers/Host",
+                "/headers/a b",
+                "/headers/ok",
+                "/retry_delay",
+                "/timeout",
+                "/expect_status/1",
+                "/expect_status/2",
+                "/outputs/a~1b",
+                "/outputs/id",
+                "/outputs/status",
             ]
         );
     }
@@ -221,7 +240,8 @@ mod tests {
 
     #[test]
     fn the_label_hides_the_query() {
-        let label = Plan::new(&config(r#"{"url": "https://a/b?token=s3cr3t&s3cr3t"}"#)).map(|plan| plan.label);
+        let label =
+            Plan::new(&config(r#"{"url": "https://a/b?token=s3cr3t&s3cr3t"}"#)).map(|plan| plan.label);
         assert_eq!(label, Ok("GET https://a/b?token=...&...".into()));
     }
 

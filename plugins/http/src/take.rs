@@ -41,7 +41,9 @@ impl Take {
             }
             Self::Pointer(pointer) => {
                 let body: Value = answer.json().map_err(|error| error.to_string())?;
-                body.pointer(pointer).cloned().ok_or_else(|| format!("the answer's body has nothing at {pointer:?}"))
+                body.pointer(pointer)
+                    .cloned()
+                    .ok_or_else(|| format!("the answer's body has nothing at {pointer:?}"))
             }
         }
     }
@@ -58,7 +60,8 @@ mod tests {
     #[test]
     fn values_are_taken_from_each_part() {
         let answer = Response::new(201).header("X-Id", "7").body(r#"{"a": [{"b/c": true}]}"#);
-        for (text, value) in [("status", 201.into()), ("header:x-id", "7".into()), ("/a/0/b~1c", true.into())] {
+        for (text, value) in [("status", 201.into()), ("header:x-id", "7".into()), ("/a/0/b~1c", true.into())]
+        {
             assert_eq!(Take::parse(text).and_then(|take| take.from(&answer)), Ok(value));
         }
         for missing in ["header:etag", "/a/1"] {

@@ -1,0 +1,124 @@
+//! A build's events, one file per batch; the files' names say what is in them.
+
+use std::path::PathBuf;
+
+use dcd_plugin_sdk::history::{Event, EventPage, Payload};
+use dcd_plugin_sdk::{Error, Help as _};
+
+use crate::layout::BuildDir;
+use crate::{files, line};
+
+/// The most that one page carries, so that a page of large events fits into a call.
+const PAGE_BYTES: usize = 4 << 20;
+
+/// The events that are stored without a gap from the first.
+pub(crate) struct Events {
+    dir: PathBuf,
+    batches: Vec<Batch>,
+}
+
+/// A file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Batch {
+    first: u64,
+    next: u64,
+    /// Where this file's part of the sequence begins: two writers may have stored the same events.
+    from: u64,
+}
+
+impl Batch {
+    fn parse(name: &str) -> Option<Self> {
+        let (first, next) = name.strip_suffix(".jsonl")?.split_once('-')?;
+        let (first, next) = (first.parse().ok()?, next.parse().ok()?);
+        let batch = Self { first, next, from: first };
+        (batch.name() == name && first < next).then_some(batch)
+    }
+
+    fn name(&self) -> String {
+        format!("{:020}-{:020}.jsonl", self.first, self.next)
+    }
+}
+
+impl Events {
+    pub(crate) fn open(build: &BuildDir) -> Result<Self, Error> {
+        let dir = build.events();
+        let mut all: Vec<_> = files::names(&dir)?.iter().filter_map(|name| Batch::parse(name)).collect();
+        all.sort_unstable();
+        let mut events = Self { dir, batches: Vec::new() };
+        for batch in all {
+            let tail = events.tail();
+            if batch.first <= tail && batch.next > tail {
+                events.batches.push(Batch { from: tail, ..batch });
+            }
+        }
+        Ok(events)
+    }
+
+    /// The first sequence number that is not stored.
+    pub(crate) fn tail(&self) -> u64 {
+        self.batches.last().map_or(0, |batch| batch.next)
+    }
+
+    /// Stores a batch that begins at the tail; the answer is the new tail.
+    pub(crate) fn append(&self, events: &[Event]) -> Result<u64, Error> {
+        let first = self.tail();
+        let mut lines = Vec::new();
+        for (event, seq) in events.iter().zip(first..) {
+            if event.seq != seq {
+                let message = format!("an event has the sequence number {} in the place of {seq}", event.seq);
+                return Err(Error::other(message));
+            }
+            line::write(event, &mut lines)?;
+        }
+        let next = first + events.len() as u64;
+        files::replace(&self.dir.join(Batch { first, next, from: first }.name()), &lines)?;
+        Ok(next)
+    }
+
+    pub(crate) fn read(
+        &self,
+        step: Option<&str>,
+        from_seq: u64,
+        limit: u32,
+        is_finished: bool,
+    ) -> Result<EventPage, Error> {
+        let limit = usize::try_from(limit.max(1)).unwrap_or(usize::MAX);
+        let (mut items, mut bytes, mut next) = (Vec::new(), 0, from_seq);
+        for batch in self.batches.iter().filter(|batch| batch.next > from_seq) {
+            for event in self.load(*batch)?.into_iter().filter(|event| event.seq >= next.max(batch.from)) {
+                if items.len() >= limit || bytes >= PAGE_BYTES {
+                    return Ok(EventPage { items, next_seq: Some(next) });
+                }
+                next = event.seq + 1;
+                if step.is_none() || step == event.step.as_deref() {
+                    bytes += size(&event);
+                    items.push(event);
+                }
+            }
+        }
+        Ok(EventPage { items, next_seq: (!is_finished).then_some(next) })
+    }
+
+    fn load(&self, batch: Batch) -> Result<Vec<Event>, Error> {
+        let path = self.dir.join(batch.name());
+        let text = files::read(&path)?.unwrap_or_default();
+        let events: Vec<Event> = text
+            .split_terminator('\n')
+            .enumerate()
+            .map(|(index, text)| line::read(text).context(format!("{}, line {}", path.display(), index + 1)))
+            .collect::<Result<_, _>>()?;
+        if events.iter().map(|event| event.seq).eq(batch.first..batch.next) {
+            Ok(events)
+        } else {
+            Err(Error::other(format!("{} does not hold the events that its name says", path.display())))
+        }
+    }
+}
+
+fn size(event: &Event) -> usize {
+    let payload = match &event.payload {
+        Payload::Json(json) => json.len(),
+        Payload::Bytes(bytes) => bytes.len(),
+    };
+    payload + event.kind.len() + 32
+}

@@ -1,0 +1,135 @@
+//! A build's record: `build.json`, and `numbers/<n>` until that is written.
+
+use std::path::Path;
+
+use dcd_plugin_sdk::history::{Build, BuildId, NewBuild, Status};
+use dcd_plugin_sdk::{Error, Help as _, serde_json};
+use serde::{Deserialize, Serialize};
+
+use crate::events::Events;
+use crate::layout::BuildDir;
+use crate::line::Verbatim;
+use crate::{files, lease};
+
+/// What is known of a build but for its number, which its path says.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Record {
+    pub(crate) component: String,
+    pub(crate) run_id: String,
+    status: StatusName,
+    started_at: u64,
+    finished_at: Option<u64>,
+    metadata: Verbatim,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum StatusName {
+    Running,
+    Success,
+    Failure,
+    Error,
+    Timeout,
+    Cancellation,
+}
+
+impl Record {
+    pub(crate) fn new(build: &NewBuild) -> Self {
+        Self {
+            component: build.component.clone(),
+            run_id: build.run_id.clone(),
+            status: StatusName::Running,
+            started_at: build.started_at,
+            finished_at: None,
+            metadata: Verbatim::new(&build.metadata),
+        }
+    }
+
+    pub(crate) fn is_finished(&self) -> bool {
+        self.status != StatusName::Running
+    }
+
+    pub(crate) fn to_json(&self) -> Result<Vec<u8>, Error> {
+        let mut json = serde_json::to_vec_pretty(self)?;
+        json.push(b'\n');
+        Ok(json)
+    }
+}
+
+/// A build's record; none when its number was not given.
+pub(crate) fn read(dir: &BuildDir) -> Result<Option<Record>, Error> {
+    match read_file(&dir.record())? {
+        Some(record) => Ok(Some(record)),
+        None => read_file(&dir.claim()),
+    }
+}
+
+/// The record that gave a number; none when it was not given.
+pub(crate) fn read_claim(dir: &BuildDir) -> Result<Option<Record>, Error> {
+    read_file(&dir.claim())
+}
+
+fn read_file(path: &Path) -> Result<Option<Record>, Error> {
+    match files::read(path)? {
+        Some(text) => serde_json::from_str(&text).map(Some).context(format!("{} is damaged", path.display())),
+        None => Ok(None),
+    }
+}
+
+/// The build's record as the runner wants it.
+pub(crate) fn build(dir: &BuildDir) -> Result<Option<Build>, Error> {
+    let Some(record) = read(dir)? else { return Ok(None) };
+    Ok(Some(Build {
+        id: BuildId { component: dir.component.name.clone(), number: dir.number },
+        lease_expires_at: lease::read(dir)?.map_or(record.started_at, |lease| lease.expires_at),
+        next_seq: Events::open(dir)?.tail(),
+        run_id: record.run_id,
+        status: record.status.into(),
+        started_at: record.started_at,
+        finished_at: record.finished_at,
+        metadata: record.metadata.into_text(),
+    }))
+}
+
+/// Ends a build. That it ended already, in the same way, is fine.
+pub(crate) fn finish(dir: &BuildDir, status: Status, at: u64) -> Result<(), Error> {
+    let Some(mut record) = read(dir)? else {
+        return Err(Error::not_found(format!("there is no build {}", dir.number)));
+    };
+    let status = StatusName::from(status);
+    if record.is_finished() {
+        return match record.status == status {
+            true => Ok(()),
+            false => Err(Error::other(format!("build {} is finished, as {:?}", dir.number, record.status))),
+        };
+    }
+    record.status = status;
+    record.finished_at = Some(at);
+    files::replace(&dir.record(), &record.to_json()?)
+}
+
+impl From<Status> for StatusName {
+    fn from(status: Status) -> Self {
+        match status {
+            Status::Running => Self::Running,
+            Status::Success => Self::Success,
+            Status::Failure => Self::Failure,
+            Status::Error => Self::Error,
+            Status::Timeout => Self::Timeout,
+            Status::Cancellation => Self::Cancellation,
+        }
+    }
+}
+
+impl From<StatusName> for Status {
+    fn from(status: StatusName) -> Self {
+        match status {
+            StatusName::Running => Self::Running,
+            StatusName::Success => Self::Success,
+            StatusName::Failure => Self::Failure,
+            StatusName::Error => Self::Error,
+            StatusName::Timeout => Self::Timeout,
+            StatusName::Cancellation => Self::Cancellation,
+        }
+    }
+}

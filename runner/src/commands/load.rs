@@ -1,0 +1,178 @@
+//! Reading a pipeline file and the plugins that it uses, and saying all that is wrong with them.
+
+use std::{
+    collections::BTreeMap,
+    io::IsTerminal,
+    path::{Path, PathBuf},
+};
+
+use sha2::{Digest, Sha256};
+
+use crate::{
+    error::{CommandError, Exit},
+    facts,
+    pipeline::{self, Action, Allow, Diagnostic, Pipeline},
+    plugin::{
+        Grants, Host, PluginError,
+        locate::{Located, Locator},
+        step::StepPlugin,
+    },
+    report::Style,
+};
+
+/// A pipeline file that was read and found right.
+pub(super) struct Loaded {
+    pub(super) pipeline: Pipeline,
+    pub(super) definition: facts::Definition,
+}
+
+/// The plugins of a pipeline, ready to be used.
+#[derive(Default)]
+pub(super) struct Plugins {
+    /// `None` when the pipeline uses no plugin: then nothing of the host was started.
+    pub(super) host: Option<Host>,
+    pub(super) steps: BTreeMap<String, StepPlugin>,
+    pub(super) history: Option<Located>,
+    pub(super) records: Vec<facts::Plugin>,
+}
+
+/// The directory that everything is relative to.
+pub(super) fn workspace() -> Result<PathBuf, CommandError> {
+    std::env::current_dir().map_err(|error| {
+        CommandError::environment(format!("the current directory cannot be found: {error}"))
+            .help("start dcd in a directory that exists; in a container, mount it and name it with `-w`")
+    })
+}
+
+/// Reads and checks the file.
+pub(super) fn pipeline(workspace: &Path, file: &Path) -> Result<Loaded, CommandError> {
+    let bytes = std::fs::read(workspace.join(file)).map_err(|error| unreadable(workspace, file, &error))?;
+    let name = file.display().to_string();
+    let sha256 = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        CommandError::usage(format!("{name} is not UTF-8: byte {at} does not fit"), "save the file as UTF-8")
+    })?;
+    match pipeline::parse(&text, &name) {
+        Ok(pipeline) => Ok(Loaded { pipeline, definition: facts::Definition { path: name, sha256, text } }),
+        Err(wrong) => Err(rendered(&wrong, &name, &text)),
+    }
+}
+
+fn unreadable(workspace: &Path, file: &Path, error: &std::io::Error) -> CommandError {
+    let name = file.display();
+    match error.kind() {
+        std::io::ErrorKind::NotFound => CommandError::usage(
+            format!("there is no pipeline file {name} in {}", workspace.display()),
+            "write one, for example: {\"steps\": [{\"name\": \"test\", \"run\": \"make test\"}]}\n      \
+             or go to the directory that has it, or name another one: dcd run FILE",
+        ),
+        std::io::ErrorKind::IsADirectory => {
+            CommandError::usage(format!("{name} is a directory"), "name the pipeline file in it")
+        }
+        _ => CommandError::usage(format!("cannot read {name}: {error}"), "check its permissions"),
+    }
+}
+
+/// Diagnostics as a person reads them.
+pub(super) fn rendered(wrong: &[Diagnostic], name: &str, text: &str) -> CommandError {
+    let stderr = std::io::stderr();
+    let colour = Style::of(&stderr).is_coloured();
+    let width = if stderr.is_terminal() { terminal_width() } else { 100 };
+    CommandError::rendered(Exit::Usage, pipeline::render(wrong, name, text, colour, width))
+}
+
+fn terminal_width() -> usize {
+    rustix::termios::tcgetwinsize(std::io::stderr()).map_or(100, |size| usize::from(size.ws_col).clamp(60, 120))
+}
+
+/// Finds, compiles and asks the plugins that the pipeline uses; checks every config.
+pub(super) fn plugins(workspace: &Path, loaded: &Loaded) -> Result<Plugins, CommandError> {
+    let Loaded { pipeline, definition } = loaded;
+    let mut wrong = Vec::new();
+    let plugins = collect(workspace, pipeline, &mut wrong);
+    if wrong.is_empty() {
+        return Ok(plugins);
+    }
+    wrong.sort_by_key(|diagnostic| diagnostic.span.start);
+    Err(rendered(&wrong, &definition.path, &definition.text))
+}
+
+fn collect(workspace: &Path, pipeline: &Pipeline, wrong: &mut Vec<Diagnostic>) -> Plugins {
+    let locator = Locator::new(workspace, &pipeline.plugins);
+    let mut plugins = Plugins::default();
+    let mut failed: Vec<&str> = Vec::new();
+    for step in &pipeline.steps {
+        let Action::Uses { plugin, with } = &step.action else { continue };
+        let name = plugin.value.as_str();
+        // What is wrong with a plugin itself is said once, not for every step that uses it.
+        if failed.contains(&name) {
+            continue;
+        }
+        let result = match plugins.steps.get(name) {
+            Some(loaded) => loaded.check(with),
+            None => load_step(workspace, pipeline, &locator, plugin, &mut plugins).and_then(|loaded| loaded.check(with)),
+        };
+        match result {
+            Ok(errors) => wrong.extend(errors.into_iter().map(|error| diagnostic(error, with.span("")))),
+            Err(error) => {
+                failed.push(name);
+                wrong.push(diagnostic(error, plugin.span.clone()));
+            }
+        }
+    }
+    if let Some(history) = &pipeline.history {
+        match locator.find(&history.uses.value, &history.uses.span) {
+            Ok(located) => {
+                plugins.records.push(record(&located, allow(pipeline, &history.uses.value), workspace));
+                plugins.history = Some(located);
+            }
+            Err(error) => wrong.push(diagnostic(error, history.uses.span.clone())),
+        }
+    }
+    plugins
+}
+
+fn load_step(
+    workspace: &Path,
+    pipeline: &Pipeline,
+    locator: &Locator<'_>,
+    name: &pipeline::Spanned<String>,
+    plugins: &mut Plugins,
+) -> Result<StepPlugin, PluginError> {
+    let located = locator.find(&name.value, &name.span)?;
+    let host = match &plugins.host {
+        Some(host) => host,
+        None => plugins.host.insert(Host::new()?),
+    };
+    let allow = allow(pipeline, &name.value);
+    let loaded = StepPlugin::load(host, &located, allow, workspace)?;
+    plugins.records.push(record(&located, allow, workspace));
+    plugins.steps.insert(name.value.clone(), loaded.clone());
+    Ok(loaded)
+}
+
+/// What the pipeline grants the plugin.
+pub(super) fn allow<'a>(pipeline: &'a Pipeline, plugin: &str) -> &'a Allow {
+    static NOTHING: Allow = Allow { http: Vec::new(), env: Vec::new(), fs: Vec::new() };
+    pipeline.plugins.get(plugin).map_or(&NOTHING, |block| &block.allow)
+}
+
+/// What the build's record says of a plugin.
+pub(super) fn record(located: &Located, allow: &Allow, workspace: &Path) -> facts::Plugin {
+    facts::Plugin {
+        name: located.manifest.name.clone(),
+        version: located.manifest.version.clone(),
+        kind: located.manifest.kind.as_str().to_owned(),
+        api: located.manifest.api.clone(),
+        path: located.path.display().to_string(),
+        sha256: located.sha256.clone(),
+        grants: Grants::new(&located.manifest, allow, workspace).describe(),
+    }
+}
+
+fn diagnostic(error: PluginError, place: pipeline::Span) -> Diagnostic {
+    let mut diagnostic = Diagnostic::new(error.span.unwrap_or(place), error.message);
+    diagnostic.help = error.help;
+    diagnostic
+}

@@ -1,0 +1,35 @@
+//! `dcd validate`
+
+use crate::{
+    cli::ValidateArgs,
+    commands::{load, print, print_json},
+    error::{CommandError, Exit},
+};
+
+pub(super) fn validate(args: &ValidateArgs) -> Result<Exit, CommandError> {
+    let workspace = load::workspace()?;
+    let loaded = load::pipeline(&workspace, &args.file)?;
+    let plugins = load::plugins(&workspace, &loaded)?;
+    let pipeline = &loaded.pipeline;
+    let names: Vec<_> = pipeline.steps.iter().map(|step| step.name.value.as_str()).collect();
+    if args.json {
+        print_json(&serde_json::json!({
+            "valid": true,
+            "file": loaded.definition.path,
+            "sha256": loaded.definition.sha256,
+            "pipeline": pipeline.name,
+            "component": pipeline.component,
+            "steps": names,
+            "plugins": plugins.records,
+        }));
+        return Ok(Exit::Success);
+    }
+    let count = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    print(&format!(
+        "{} is valid: {}, {}\n",
+        loaded.definition.path,
+        count(names.len(), "step"),
+        count(plugins.records.len(), "plugin")
+    ));
+    Ok(Exit::Success)
+}
