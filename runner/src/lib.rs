@@ -1,4 +1,5 @@
-//! DistributedCD's runner.
+//! `DistributedCD`'s runner.
 
 pub mod facts;
+pub mod git;
 pub mod pipeline;

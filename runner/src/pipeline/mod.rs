@@ -2,4 +2,6 @@
 
 mod model;
 
-pub use model::{Action, Allow, Command, FsGrant, HistoryBlock, Json, Pipeline, PluginBlock, Span, Spanned, Step};
+pub use model::{
+    Action, Allow, Command, FsGrant, HistoryBlock, Json, Pipeline, PluginBlock, Span, Spanned, Step,
+};
