@@ -1,9 +1,6 @@
 //! Collecting a build's facts, git and Docker at the same time.
 
-use std::{
-    path::{Path, PathBuf},
-    thread::JoinHandle,
-};
+use std::{path::Path, thread::JoinHandle};
 
 use crate::{
     commands::load::Loaded,
@@ -14,9 +11,8 @@ use crate::{
 
 /// Facts on their way.
 pub(super) struct Collecting {
-    git: Option<JoinHandle<Fact<Git>>>,
+    git: Option<JoinHandle<(Fact<Git>, Option<String>)>>,
     docker: Option<JoinHandle<DockerFacts>>,
-    workspace: PathBuf,
 }
 
 /// Begins. What follows until [`Collecting::finish`] happens meanwhile.
@@ -24,9 +20,8 @@ pub(super) fn start(workspace: &Path) -> Collecting {
     let directory = workspace.to_owned();
     let spawn = |name: &str| std::thread::Builder::new().name(name.to_owned());
     Collecting {
-        git: spawn("git").spawn(move || git::collect(&directory)).ok(),
+        git: spawn("git").spawn(move || git::collect_with_email(&directory)).ok(),
         docker: spawn("docker").spawn(docker_facts).ok(),
-        workspace: workspace.to_owned(),
     }
 }
 
@@ -40,9 +35,10 @@ impl Collecting {
             container: Fact::absent(no_thread),
             image: Fact::absent(no_thread),
         });
-        let git = self.git.and_then(|thread| thread.join().ok()).unwrap_or_else(|| Fact::absent(no_thread));
+        let git = self.git.and_then(|thread| thread.join().ok());
+        let (git, email) = git.unwrap_or_else(|| (Fact::absent(no_thread), None));
         Facts {
-            user: host::user(git::user_email(&self.workspace)),
+            user: host::user(email),
             host: host::host(),
             git,
             docker: docker.docker,
