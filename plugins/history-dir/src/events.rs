@@ -85,7 +85,8 @@ impl Events {
         let limit = usize::try_from(limit.max(1)).unwrap_or(usize::MAX);
         let (mut items, mut bytes, mut next) = (Vec::new(), 0, from_seq);
         for batch in self.batches.iter().filter(|batch| batch.next > from_seq) {
-            for event in self.load(*batch)?.into_iter().filter(|event| event.seq >= next.max(batch.from)) {
+            let from = from_seq.max(batch.from);
+            for event in self.load(*batch)?.into_iter().filter(|event| event.seq >= from) {
                 if items.len() >= limit || bytes >= PAGE_BYTES {
                     return Ok(EventPage { items, next_seq: Some(next) });
                 }
