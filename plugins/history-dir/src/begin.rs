@@ -24,7 +24,7 @@ pub(crate) fn begin(root: &Path, new: &NewBuild) -> Result<Grant, Error> {
     restore_index(&component)?;
     let number = match find(&component, &new.run_id)? {
         Some(number) => number,
-        None => claim(&component, &Record::new(new))?,
+        None => claim(&component, &Record::new(new)?)?,
     };
     let dir = component.build(number);
     complete(&dir, &new.run_id)?;

@@ -7,34 +7,37 @@ use dcd_plugin_sdk::{Error, serde_json};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-/// JSON text, kept to the byte: embedded when it fits on a line, else as a string under `text`.
+/// JSON text, kept to the byte: embedded when it fits on a line, else as a string, `{"$json": "..."}`.
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(untagged)]
-pub(crate) enum Verbatim {
-    Quoted {
-        #[serde(rename = "$json")]
-        text: String,
-    },
-    Embedded(Box<RawValue>),
+#[serde(transparent)]
+pub(crate) struct Verbatim(Box<RawValue>);
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Quoted {
+    #[serde(rename = "$json")]
+    text: String,
 }
 
 impl Verbatim {
-    pub(crate) fn new(json: &str) -> Self {
+    pub(crate) fn new(json: &str) -> Result<Self, Error> {
         match RawValue::from_string(json.to_owned()) {
-            // An embedded value that looks like a quoted one would be read as that.
-            Ok(raw) if raw.get() == json && !json.contains(['\n', '\r']) && !json.contains("\"$json\"") => {
-                Self::Embedded(raw)
-            }
-            _ => Self::Quoted { text: json.to_owned() },
+            Ok(raw) if raw.get() == json && !is_misread(json) => Ok(Self(raw)),
+            _ => Ok(Self(serde_json::value::to_raw_value(&Quoted { text: json.to_owned() })?)),
         }
     }
 
     pub(crate) fn into_text(self) -> String {
-        match self {
-            Self::Quoted { text } => text,
-            Self::Embedded(raw) => raw.get().to_owned(),
+        match serde_json::from_str::<Quoted>(self.0.get()) {
+            Ok(quoted) => quoted.text,
+            Err(_) => self.0.get().to_owned(),
         }
     }
+}
+
+/// JSON that would not come back if it were embedded: on several lines, null, or what looks like a quoted one.
+fn is_misread(json: &str) -> bool {
+    json.contains(['\n', '\r']) || json == "null" || serde_json::from_str::<Quoted>(json).is_ok()
 }
 
 /// One line of an events file. Exactly one of the last three is there.
@@ -65,7 +68,7 @@ pub(crate) fn write(event: &Event, out: &mut Vec<u8>) -> Result<(), Error> {
         base64: None,
     };
     match &event.payload {
-        Payload::Json(json) => line.json = Some(Verbatim::new(json)),
+        Payload::Json(json) => line.json = Some(Verbatim::new(json)?),
         Payload::Bytes(bytes) => match std::str::from_utf8(bytes) {
             Ok(text) => line.text = Some(text.to_owned()),
             Err(_) => line.base64 = Some(STANDARD.encode(bytes)),

@@ -34,15 +34,15 @@ enum StatusName {
 }
 
 impl Record {
-    pub(crate) fn new(build: &NewBuild) -> Self {
-        Self {
+    pub(crate) fn new(build: &NewBuild) -> Result<Self, Error> {
+        Ok(Self {
             component: build.component.clone(),
             run_id: build.run_id.clone(),
             status: StatusName::Running,
             started_at: build.started_at,
             finished_at: None,
-            metadata: Verbatim::new(&build.metadata),
-        }
+            metadata: Verbatim::new(&build.metadata)?,
+        })
     }
 
     pub(crate) fn is_finished(&self) -> bool {
