@@ -17,3 +17,21 @@ pub mod plugin;
 pub mod report;
 pub mod signal;
 pub mod text;
+
+use std::{ffi::OsString, process::ExitCode};
+
+use clap::Parser;
+
+/// Does what the command line says. The first argument is the program's name.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match cli::Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are asked for with exit code 0, a wrong command line has 2.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let exit = commands::execute(cli.command).unwrap_or_else(|error| error.print());
+    ExitCode::from(exit.code())
+}

@@ -3,10 +3,13 @@
 mod collect;
 mod history;
 mod load;
+mod output;
 mod plugin;
 mod run;
 mod steps;
 mod validate;
+
+use output::{print, print_json};
 
 use crate::{
     cli::Command,
@@ -21,16 +24,4 @@ pub(crate) fn execute(command: Command) -> Result<Exit, CommandError> {
         Command::History(command) => history::history(command),
         Command::Plugin(command) => plugin::plugin(command),
     }
-}
-
-/// Writes a document to stdout. That nobody reads it is no failure.
-fn print(text: &str) {
-    use std::io::Write;
-    let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-}
-
-/// Writes a JSON document to stdout.
-fn print_json(value: &serde_json::Value) {
-    print(&format!("{value:#}\n"));
 }

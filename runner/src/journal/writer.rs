@@ -17,6 +17,7 @@ use rustix::fs::FlockOperation;
 use tokio::sync::watch;
 
 use crate::{
+    engine::ports::Log,
     event::{Body, Event, StepName, UnixMs},
     journal::format,
 };
@@ -163,6 +164,14 @@ impl Writer {
 
     fn error(&self, what: &'static str, source: io::Error) -> JournalError {
         JournalError { what, path: self.path.clone(), source }
+    }
+}
+
+impl Log for Writer {
+    type Error = JournalError;
+
+    fn append(&mut self, step: Option<StepName>, body: Body) -> Result<Event, JournalError> {
+        Writer::append(self, step, body)
     }
 }
 

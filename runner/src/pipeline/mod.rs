@@ -16,15 +16,9 @@ mod render;
 mod step;
 mod syntax;
 
-<<<<<<< HEAD
 pub use diagnostic::Diagnostic;
 pub use model::{
     Action, Allow, Command, FsGrant, HistoryBlock, Json, Pipeline, PluginBlock, Span, Spanned, Step,
 };
 pub use parse::parse;
 pub use render::render;
-=======
-pub use model::{
-    Action, Allow, Command, FsGrant, HistoryBlock, Json, Pipeline, PluginBlock, Span, Spanned, Step,
-};
->>>>>>> facts

@@ -1,0 +1,49 @@
+//! Standard output.
+
+use std::{
+    fs::File,
+    io::{self, BufWriter, Write},
+    os::fd::AsFd,
+};
+
+use rustix::event::{PollFd, PollFlags};
+
+/// Small lines are collected; large pieces go straight through.
+const BUFFER: usize = 16 << 10;
+
+/// Standard output without a lock and without a look at each line.
+pub(super) fn stdout() -> BufWriter<Stdout> {
+    BufWriter::with_capacity(BUFFER, Stdout(io::stdout().as_fd().try_clone_to_owned().map(File::from).ok()))
+}
+
+/// Writes a document. That nobody reads it is no failure.
+pub(super) fn print(text: &str) {
+    let mut out = stdout();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Writes a JSON document.
+pub(super) fn print_json(value: &serde_json::Value) {
+    print(&format!("{value:#}\n"));
+}
+
+/// The file behind standard output, which somebody may have made non-blocking.
+pub(super) struct Stdout(Option<File>);
+
+impl Write for Stdout {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let Some(file) = &mut self.0 else { return Err(io::ErrorKind::BrokenPipe.into()) };
+        loop {
+            match file.write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    rustix::event::poll(&mut [PollFd::new(file, PollFlags::OUT)], None)?;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
