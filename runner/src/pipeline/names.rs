@@ -80,7 +80,7 @@ pub(super) fn check_plugin(name: &str) -> Result<(), Objection> {
     }
     if name.contains(['/', '.']) {
         let help = "write the plugin's name; its file stands under \"plugins\": { \"NAME\": { \"path\": \"FILE\" } }";
-        return objection("is a file", help);
+        return objection("looks like a file", help);
     }
     match name.chars().find(|c| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_')) {
         Some(c) => objection(format!("has {}", character(c)), HELP),
