@@ -16,6 +16,17 @@ fn objection<T>(message: impl Into<String>, help: impl Into<String>) -> Result<T
     Err(Objection { message: message.into(), help: help.into() })
 }
 
+/// A character that has no place, in a sentence.
+fn character(c: char) -> String {
+    match c {
+        ' ' => "a space".to_owned(),
+        '\t' => "a tab".to_owned(),
+        '\n' | '\r' => "a line break".to_owned(),
+        c if is_unprintable(c) => format!("the unprintable character U+{:04X}", u32::from(c)),
+        c => format!("the character `{c}`"),
+    }
+}
+
 /// The name of a pipeline or a step: anything that can be shown on one line.
 pub(super) fn check_name(name: &str) -> Result<(), Objection> {
     if name.trim().is_empty() {
@@ -26,8 +37,7 @@ pub(super) fn check_name(name: &str) -> Result<(), Objection> {
         return objection("starts or ends with a space", help);
     }
     if let Some(c) = name.chars().find(|c| is_unprintable(*c)) {
-        let message = format!("has the unprintable character U+{:04X}", u32::from(c));
-        return objection(message, "use letters, digits, spaces and . _ - / :");
+        return objection(format!("has {}", character(c)), "use letters, digits, spaces and . _ - / :");
     }
     check_length(name)
 }
@@ -43,7 +53,7 @@ pub(super) fn check_component(name: &str) -> Result<(), Objection> {
     }
     if let Some(c) = name.chars().find(|c| !c.is_ascii_alphanumeric() && !matches!(c, '.' | '_' | '-' | '/'))
     {
-        return objection(format!("has the character `{}`", printable(&c.to_string())), HELP);
+        return objection(format!("has {}", character(c)), HELP);
     }
     if name.split('/').any(|part| matches!(part, "" | "." | "..")) {
         return objection("has an empty part, or one that is `.` or `..`", HELP);
@@ -68,8 +78,12 @@ pub(super) fn check_plugin(name: &str) -> Result<(), Objection> {
     if name.is_empty() {
         return objection("is empty", HELP);
     }
+    if name.contains(['/', '.']) {
+        let help = "write the plugin's name; its file stands under \"plugins\": { \"NAME\": { \"path\": \"FILE\" } }";
+        return objection("looks like a file", help);
+    }
     match name.chars().find(|c| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_')) {
-        Some(c) => objection(format!("has the character `{}`", printable(&c.to_string())), HELP),
+        Some(c) => objection(format!("has {}", character(c)), HELP),
         None => Ok(()),
     }
 }
@@ -81,10 +95,7 @@ pub(super) fn check_variable(name: &str) -> Result<(), Objection> {
     }
     match name.chars().find(|c| *c == '=' || c.is_control() || c.is_whitespace()) {
         Some('=') => objection("has a `=`", "write name and value apart: \"NAME\": \"value\""),
-        Some(c) => {
-            let message = format!("has the character U+{:04X}", u32::from(c));
-            objection(message, "use letters, digits and _ as in \"RUST_LOG\"")
-        }
+        Some(c) => objection(format!("has {}", character(c)), "use letters, digits and _ as in \"RUST_LOG\""),
         None => Ok(()),
     }
 }
@@ -108,11 +119,7 @@ pub(super) fn check_origin(origin: &str) -> Result<(), Objection> {
     }
     let (host, port) = split_port(authority);
     check_host(host.strip_prefix("*.").unwrap_or(host), FORM)?;
-    if port.is_some_and(|port| {
-        port.starts_with('+')
-            || port.parse::<u16>().is_ok_and(|port| port == 0)
-            || port.parse::<u16>().is_err()
-    }) {
+    if port.is_some_and(|port| !is_port(port)) {
         return objection("has a port that is not a number from 1 to 65535", FORM);
     }
     if authority.len() < rest.len() {
@@ -122,6 +129,11 @@ pub(super) fn check_origin(origin: &str) -> Result<(), Objection> {
         );
     }
     Ok(())
+}
+
+fn is_port(port: &str) -> bool {
+    // `parse` alone would take a sign.
+    port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
 /// An address in brackets has colons of its own.
@@ -154,7 +166,7 @@ fn check_host(host: &str, form: &str) -> Result<(), Objection> {
         } else {
             format!("{form}; other scripts in Punycode (xn--...)")
         };
-        return objection(format!("has the character `{}` in its host", printable(&c.to_string())), help);
+        return objection(format!("has {} in its host", character(c)), help);
     }
     if host.contains(|c: char| c.is_ascii_uppercase()) {
         return objection(

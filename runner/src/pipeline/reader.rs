@@ -99,7 +99,7 @@ impl<'t> Reader<'t> {
         let lower = name.to_lowercase();
         let elsewhere = keys.elsewhere.iter().find(|(word, _)| *word == lower).map(|(_, key)| *key);
         let meant = elsewhere.or_else(|| did_you_mean(name, keys.allowed.iter().copied()));
-        let diagnostic = Diagnostic::new(at, format!("{} has no key `{}`", keys.place, printable(name)));
+        let diagnostic = Diagnostic::new(at, format!("unknown key `{}` in {}", printable(name), keys.place));
         self.report(match meant {
             Some(key) => diagnostic.label(format!("did you mean `{key}`?")),
             None => diagnostic.help(format!("the keys of {} are {}", keys.place, listed(keys.allowed))),

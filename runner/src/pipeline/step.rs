@@ -11,7 +11,7 @@ use super::{
     json::read_with,
     names::{check_name, check_variable},
     plugins::{object_to, read_checked, read_uses},
-    reader::{Expected, Fields, Keys, Reader, span},
+    reader::{Expected, Fields, Keys, Reader, kind, span},
 };
 
 const STEP: Keys = Keys {
@@ -191,18 +191,19 @@ pub(super) fn read_env(reader: &mut Reader<'_>, value: &Value<'_>) -> Vec<(Strin
 
 /// Strings only: a number or a boolean would have to be formatted, and not everyone would expect the same.
 fn read_env_value(reader: &mut Reader<'_>, name: &str, value: &Value<'_>) -> Option<String> {
-    let in_quotes = match value {
-        Value::NumberLit(literal) => Some(literal.value),
-        Value::BooleanLit(literal) => Some(if literal.value { "true" } else { "false" }),
-        Value::NullKeyword(_) => Some(""),
-        _ => None,
-    };
-    let example = match in_quotes {
-        Some(text) => format!("\"{}\"", printable(text)),
-        None => format!("\"{name}\": \"value\""),
+    let help = match value {
+        Value::NumberLit(literal) => format!("write \"{}\"", printable(literal.value)),
+        Value::BooleanLit(literal) => format!("write \"{}\"", literal.value),
+        Value::NullKeyword(_) => "write \"\" for an empty value, or remove it".to_owned(),
+        _ => format!("write it like \"{name}\": \"value\""),
     };
     let subject = format!("the variable `{name}`");
-    reader.plain_string(value, Expected { name: &subject, example: &example }).map(|string| string.value)
+    if value.as_string_lit().is_none() {
+        let message = format!("{subject} must be a string, not {}", kind(value));
+        reader.report(Diagnostic::new(span(value), message).help(help));
+        return None;
+    }
+    reader.plain_string(value, Expected { name: &subject, example: "" }).map(|string| string.value)
 }
 
 fn read_workdir(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Spanned<String>> {

@@ -81,7 +81,7 @@ fn check_shape(text: &str) -> Result<(), Flaw> {
             b'"' => at = end_of_string(text, at)?,
             b'/' => {
                 // A block comment may end on a later line.
-                let end = end_of_comment(bytes, at);
+                let end = end_of_comment(bytes, at)?;
                 if let Some(newline) = text[at..end].rfind('\n') {
                     line_start = at + newline + 1;
                 }
@@ -139,12 +139,13 @@ fn mismatch(opener: &Open, at: usize, found: u8) -> Diagnostic {
 fn unclosed(opener: &Open, misindented: Option<Span>) -> Diagnostic {
     let bracket = char::from(opener.bracket);
     let expected = char::from(closing(opener.bracket));
-    let diagnostic = Diagnostic::new(opener.at..opener.at + 1, format!("this `{bracket}` is never closed"));
     match misindented {
-        Some(span) => diagnostic
-            .related(span, "by its indentation, the bracket that closes this one was meant for another")
-            .help(format!("write the missing `{expected}`, probably below the second place")),
-        None => diagnostic.help(format!("write the missing `{expected}`")),
+        Some(span) => Diagnostic::new(span, format!("a `{expected}` is missing"))
+            .label("probably for this one: what closes it is indented otherwise")
+            .related(opener.at..opener.at + 1, format!("this `{bracket}` is left open at the end"))
+            .help("close each bracket in a line that is indented like the one that opens it"),
+        None => Diagnostic::new(opener.at..opener.at + 1, format!("this `{bracket}` is never closed"))
+            .help(format!("write the missing `{expected}`")),
     }
 }
 
@@ -173,15 +174,18 @@ fn end_of_string(text: &str, start: usize) -> Result<usize, Flaw> {
 }
 
 /// The byte after the comment that may start at `start`.
-fn end_of_comment(bytes: &[u8], start: usize) -> usize {
+fn end_of_comment(bytes: &[u8], start: usize) -> Result<usize, Flaw> {
     let rest = &bytes[start..];
     match rest.get(1) {
         // The line end is left for the caller, who counts lines.
-        Some(b'/') => start + memchr::memchr2(b'\n', b'\r', rest).unwrap_or(rest.len()),
-        // Starts looking after "/*", so that "/*/" is not a whole comment.
-        Some(b'*') => memchr::memmem::find(rest.get(2..).unwrap_or_default(), b"*/")
-            .map_or(bytes.len(), |end| start + end + 4),
-        _ => start + 1,
+        Some(b'/') => Ok(start + memchr::memchr2(b'\n', b'\r', rest).unwrap_or(rest.len())),
+        // "/*/" is not a whole comment.
+        Some(b'*') => memchr::memmem::find(&rest[2..], b"*/").map(|end| start + end + 4).ok_or_else(|| {
+            let diagnostic =
+                Diagnostic::new(start..start + 2, "this comment is never closed").help("close it with */");
+            Flaw::Fatal(Box::new(diagnostic))
+        }),
+        _ => Ok(start + 1),
     }
 }
 
@@ -221,9 +225,6 @@ fn explain(error: &ParseError, text: &str) -> Diagnostic {
         }
         Kind::MultipleRootJsonValues => diagnostic(&span, format!("expected the end of the file, found {found}"))
             .help("the file is one JSON object; everything stands between its first `{` and the `}` that closes it"),
-        Kind::UnterminatedCommentBlock => {
-            diagnostic(&(span.start..span.start + 2), "this comment is never closed".to_owned()).help("close it with */")
-        }
         Kind::String(kind) => diagnostic(&span, format!("not a JSON string: {}", lower_first(&kind.to_string())))
             .help("the escapes are \\\" \\\\ \\/ \\b \\f \\n \\r \\t and \\uXXXX; a single backslash is written \\\\"),
         other => diagnostic(&span, format!("not JSON: {}", lower_first(&other.to_string())))
