@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn nothing_is_granted_unless_a_test_says_so() {
-        assert!(matches!(Request::get("https://a.example").send(), Err(http::Error::Denied(_))));
+        assert!(matches!(Request::get("https://a.example").send(), Err(http::Error::Denied { .. })));
         assert!(matches!(secret("x"), Err(Error::Denied(_))));
         assert!(matches!(Command::new("ls").run(), Err(StepError::Broken(Error::Denied(_)))));
     }

@@ -12,7 +12,12 @@ pub enum Error {
     /// The request cannot be sent as it is: its URL, its method or a header.
     InvalidRequest(String),
     /// The runner refused: the origin is not granted.
-    Denied(String),
+    Denied {
+        /// The scheme, host and port that a grant would name.
+        origin: String,
+        /// Why, in one sentence.
+        message: String,
+    },
     /// There was no answer within a time limit.
     Timeout(String),
     /// The name, the network or the server did not answer, or the connection broke. May work later.
@@ -26,7 +31,8 @@ pub enum Error {
 impl Error {
     /// The runner refused to reach this URL's origin.
     pub fn denied(url: &Url) -> Self {
-        Self::Denied(format!("the plugin is not granted to reach {}", url.origin()))
+        let origin = url.origin();
+        Self::Denied { message: format!("the plugin is not granted to reach {origin}"), origin }
     }
 
     /// True when the same request may work later.
@@ -37,7 +43,7 @@ impl Error {
     /// What happened, in one sentence.
     pub fn message(&self) -> &str {
         let (Self::InvalidRequest(message)
-        | Self::Denied(message)
+        | Self::Denied { message, .. }
         | Self::Timeout(message)
         | Self::Unreachable(message)
         | Self::TooLarge(message)
@@ -58,10 +64,9 @@ impl From<Error> for types::Error {
     fn from(error: Error) -> Self {
         let fault = Fault::new(error.message());
         match error {
-            Error::Denied(_) => Self::Denied(fault.code("http/denied").help(
-                "grant the origin in the plugin's entry of the pipeline's `plugins` block: \
-                 \"allow\": {\"http\": [\"https://HOST\"]}",
-            )),
+            Error::Denied { origin, .. } => Self::Denied(fault.code("http/denied").help(format!(
+                "grant it in the plugin's entry of the pipeline's `plugins` block: \"allow\": {{\"http\": [\"{origin}\"]}}"
+            ))),
             Error::Timeout(_) => Self::Unavailable(fault.code("http/timeout")),
             Error::Unreachable(_) => Self::Unavailable(fault.code("http/unreachable")),
             Error::InvalidRequest(_) => Self::Other(fault.code("http/invalid-request")),
@@ -93,6 +98,6 @@ mod tests {
         let denied = Url::parse("https://api.example:8443/x?token=y").map(|url| Error::denied(&url).into());
         let Ok(types::Error::Denied(fault)) = denied else { unreachable!() };
         assert_eq!(fault.message, "the plugin is not granted to reach https://api.example:8443");
-        assert!(fault.help.is_some_and(|help| help.contains("\"allow\"")));
+        assert!(fault.help.is_some_and(|help| help.ends_with("\"http\": [\"https://api.example:8443\"]}")));
     }
 }

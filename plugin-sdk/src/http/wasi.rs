@@ -161,9 +161,10 @@ impl Exchange<'_> {
         let origin = self.url.origin();
         match code {
             ErrorCode::HttpRequestDenied => Error::denied(self.url),
-            ErrorCode::DestinationIpProhibited => {
-                Error::Denied(format!("{origin} has an address that the plugin is not granted to reach"))
-            }
+            ErrorCode::DestinationIpProhibited => Error::Denied {
+                message: format!("{origin} has an address that the plugin is not granted to reach"),
+                origin,
+            },
             ErrorCode::DnsTimeout => Error::Timeout(format!("the name of {origin} was not resolved in time")),
             ErrorCode::ConnectionTimeout => Error::Timeout(format!(
                 "there was no connection to {origin} within {:?}",

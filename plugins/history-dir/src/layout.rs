@@ -1,5 +1,6 @@
 //! Which file is where.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use dcd_plugin_sdk::Error;
@@ -98,7 +99,8 @@ pub(crate) fn encode(name: &str) -> String {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => encoded.push(byte.into()),
             // A leading dot hides a file, and is how files that are not finished are called.
             b'.' if index > 0 => encoded.push('.'),
-            _ => encoded.push_str(&format!("%{byte:02X}")),
+            // Writing to a string cannot fail.
+            _ => _ = write!(encoded, "%{byte:02X}"),
         }
     }
     encoded

@@ -98,10 +98,10 @@ pub(crate) fn finish(dir: &BuildDir, status: Status, at: u64) -> Result<(), Erro
     };
     let status = StatusName::from(status);
     if record.is_finished() {
-        return match record.status == status {
-            true => Ok(()),
-            false => Err(Error::other(format!("build {} is finished, as {:?}", dir.number, record.status))),
-        };
+        if record.status == status {
+            return Ok(());
+        }
+        return Err(Error::other(format!("build {} is finished, as {:?}", dir.number, record.status)));
     }
     record.status = status;
     record.finished_at = Some(at);

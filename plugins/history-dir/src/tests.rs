@@ -89,9 +89,9 @@ fn a_begin_that_broke_off_anywhere_is_taken_up() -> Tested {
             fs::remove_dir_all(dir.path().join("c/1"))?;
         }
         if lost.is_dir() {
-            fs::remove_dir_all(&lost)?
+            fs::remove_dir_all(&lost)?;
         } else {
-            fs::remove_file(&lost)?
+            fs::remove_file(&lost)?;
         }
         assert!(open(&dir)?.list_builds(any(), Page { limit: 9, cursor: None })?.items.len() == 1);
         assert_eq!(open(&dir)?.begin_build(new_build("c", "b", 1))?.build.number, 2, "{}", lost.display());

@@ -12,7 +12,7 @@ const TRANSIENT: [u16; 4] = [429, 502, 503, 504];
 /// How much of an unexpected answer is shown.
 const SHOWN: usize = 500;
 /// The longest wait that a server can ask for.
-const LONGEST_WAIT: Duration = Duration::from_secs(300);
+const LONGEST_WAIT: Duration = Duration::from_mins(5);
 /// How often a wait looks whether the step was cancelled.
 const GLANCE: Duration = Duration::from_millis(100);
 
