@@ -10,6 +10,7 @@ pub mod event;
 pub mod exec;
 pub mod facts;
 pub mod git;
+pub mod history;
 pub mod host;
 pub mod journal;
 pub mod pipeline;

@@ -7,7 +7,10 @@ use serde_json::{Value, json};
 use crate::{
     build::{Build, Step},
     cli::{HistoryCommand, ListArgs, LogsArgs, ShowArgs, SourceArgs},
-    commands::{load, output, print, print_json},
+    commands::{
+        load,
+        output::{self, print, print_json},
+    },
     error::{CommandError, Exit},
     event::Body,
     facts::Fact,
@@ -23,6 +26,12 @@ pub(super) fn history(command: HistoryCommand) -> Result<Exit, CommandError> {
         HistoryCommand::Logs(args) => logs(&args),
     }
 }
-fn list(_: &ListArgs) -> Result<Exit, CommandError> { Ok(Exit::Success) }
-fn show(_: &ShowArgs) -> Result<Exit, CommandError> { Ok(Exit::Success) }
-fn logs(_: &LogsArgs) -> Result<Exit, CommandError> { Ok(Exit::Success) }
+fn list(_: &ListArgs) -> Result<Exit, CommandError> {
+    Ok(Exit::Success)
+}
+fn show(_: &ShowArgs) -> Result<Exit, CommandError> {
+    Ok(Exit::Success)
+}
+fn logs(_: &LogsArgs) -> Result<Exit, CommandError> {
+    Ok(Exit::Success)
+}

@@ -11,9 +11,10 @@ use sha2::{Digest, Sha256};
 use crate::{
     error::{CommandError, Exit},
     facts,
-    pipeline::{self, Action, Allow, Diagnostic, Pipeline},
+    pipeline::{self, Action, Allow, Diagnostic, HistoryBlock, Pipeline},
     plugin::{
         Grants, Host, PluginError,
+        backend::HistoryPlugin,
         locate::{Located, Locator},
         step::StepPlugin,
     },
@@ -32,7 +33,7 @@ pub(super) struct Plugins {
     /// `None` when the pipeline uses no plugin: then nothing of the host was started.
     pub(super) host: Option<Host>,
     pub(super) steps: BTreeMap<String, StepPlugin>,
-    pub(super) history: Option<Located>,
+    pub(super) history: Option<HistoryPlugin>,
     pub(super) records: Vec<facts::Plugin>,
 }
 
@@ -83,7 +84,8 @@ pub(super) fn rendered(wrong: &[Diagnostic], name: &str, text: &str) -> CommandE
 }
 
 fn terminal_width() -> usize {
-    rustix::termios::tcgetwinsize(std::io::stderr()).map_or(100, |size| usize::from(size.ws_col).clamp(60, 120))
+    rustix::termios::tcgetwinsize(std::io::stderr())
+        .map_or(100, |size| usize::from(size.ws_col).clamp(60, 120))
 }
 
 /// Finds, compiles and asks the plugins that the pipeline uses; checks every config.
@@ -111,7 +113,8 @@ fn collect(workspace: &Path, pipeline: &Pipeline, wrong: &mut Vec<Diagnostic>) -
         }
         let result = match plugins.steps.get(name) {
             Some(loaded) => loaded.check(with),
-            None => load_step(workspace, pipeline, &locator, plugin, &mut plugins).and_then(|loaded| loaded.check(with)),
+            None => load_step(workspace, pipeline, &locator, plugin, &mut plugins)
+                .and_then(|loaded| loaded.check(with)),
         };
         match result {
             Ok(errors) => wrong.extend(errors.into_iter().map(|error| diagnostic(error, with.span("")))),
@@ -122,11 +125,8 @@ fn collect(workspace: &Path, pipeline: &Pipeline, wrong: &mut Vec<Diagnostic>) -
         }
     }
     if let Some(history) = &pipeline.history {
-        match locator.find(&history.uses.value, &history.uses.span) {
-            Ok(located) => {
-                plugins.records.push(record(&located, allow(pipeline, &history.uses.value), workspace));
-                plugins.history = Some(located);
-            }
+        match load_history(workspace, pipeline, &locator, history, &mut plugins) {
+            Ok(errors) => wrong.extend(errors.into_iter().map(|error| diagnostic(error, history.with.span("")))),
             Err(error) => wrong.push(diagnostic(error, history.uses.span.clone())),
         }
     }
@@ -141,15 +141,36 @@ fn load_step(
     plugins: &mut Plugins,
 ) -> Result<StepPlugin, PluginError> {
     let located = locator.find(&name.value, &name.span)?;
-    let host = match &plugins.host {
-        Some(host) => host,
-        None => plugins.host.insert(Host::new()?),
-    };
     let allow = allow(pipeline, &name.value);
-    let loaded = StepPlugin::load(host, &located, allow, workspace)?;
+    let loaded = StepPlugin::load(plugins.host()?, &located, allow, workspace)?;
     plugins.records.push(record(&located, allow, workspace));
     plugins.steps.insert(name.value.clone(), loaded.clone());
     Ok(loaded)
+}
+
+/// Loads the history backend; gives back what is wrong with its config.
+fn load_history(
+    workspace: &Path,
+    pipeline: &Pipeline,
+    locator: &Locator<'_>,
+    history: &HistoryBlock,
+    plugins: &mut Plugins,
+) -> Result<Vec<PluginError>, PluginError> {
+    let located = locator.find(&history.uses.value, &history.uses.span)?;
+    let allow = allow(pipeline, &history.uses.value);
+    let (backend, wrong) = HistoryPlugin::load(plugins.host()?, &located, allow, workspace, &history.with)?;
+    plugins.records.push(record(&located, allow, workspace));
+    plugins.history = Some(backend);
+    Ok(wrong)
+}
+
+impl Plugins {
+    fn host(&mut self) -> Result<&Host, PluginError> {
+        match &mut self.host {
+            Some(host) => Ok(host),
+            empty => Ok(empty.insert(Host::new()?)),
+        }
+    }
 }
 
 /// What the pipeline grants the plugin.

@@ -5,6 +5,7 @@ mod history;
 mod load;
 mod output;
 mod plugin;
+mod replicate;
 mod run;
 mod steps;
 mod validate;

@@ -8,6 +8,8 @@ use std::{
 
 use rustix::event::{PollFd, PollFlags};
 
+use crate::{report::Style, text::harmless};
+
 /// Small lines are collected; large pieces go straight through.
 const BUFFER: usize = 16 << 10;
 
@@ -20,6 +22,14 @@ pub(super) fn stdout() -> BufWriter<Stdout> {
 pub(super) fn print(text: &str) {
     let mut out = stdout();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Says something on standard error that is no failure.
+pub(super) fn warn(text: &str) {
+    let stderr = io::stderr();
+    let headline = Style::of(&stderr).warning("warning:");
+    let text = String::from_utf8_lossy(&harmless(text.as_bytes())).into_owned();
+    let _ = stderr.lock().write_all(format!("{headline} {text}\n").as_bytes());
 }
 
 /// Writes a JSON document.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use tokio::runtime::Runtime;
+use tokio::{runtime::Runtime, sync::mpsc};
 use uuid::Uuid;
 
 use crate::{
@@ -10,15 +10,20 @@ use crate::{
     commands::{
         collect,
         load::{self, Loaded, Plugins},
-        output, print,
+        output::{self, print},
+        replicate::Replication,
         steps::{BuildContext, BuildSteps},
     },
-    engine::{BuildEnd, Dispatcher, RunError, StepSpec},
+    engine::{
+        BuildEnd, Dispatcher, RunError, StepSpec,
+        ports::backend::{BackendError, Metadata, NewBuild},
+    },
     error::{CommandError, Exit, chain},
-    event::{self, Body, BuildNumbered, BuildStarted, Outcome, StepName, StepPlan},
+    event::{self, Body, BuildNumbered, BuildStarted, Outcome, StepPlan},
     exec::{Processes, Reaper},
     facts::Facts,
     git,
+    history::{self, UploadError},
     journal::{JournalError, Store, StoreError},
     pipeline::{Action, Command, Pipeline, Step},
     report::{Human, Style},
@@ -43,7 +48,7 @@ fn build(
     runtime: &Runtime,
     workspace: &Path,
     loaded: Loaded,
-    plugins: Plugins,
+    mut plugins: Plugins,
     facts: Facts,
 ) -> Result<Exit, CommandError> {
     let _inside = runtime.enter();
@@ -52,34 +57,114 @@ fn build(
     let processes = Processes::new(reaper);
 
     let pipeline = loaded.pipeline;
-    let id = Uuid::now_v7().to_string();
+    let id = Uuid::now_v7();
     let store = Store::at(workspace);
-    let (_, journal) = store.create_build(&id).map_err(|error| journal_error(&error))?;
+    let (place, journal) = store.create_build(&id.to_string()).map_err(|error| journal_error(&error))?;
     let component = component(&pipeline, &facts, workspace);
-    let number = store.claim_number(&component, &id).map_err(|error| unwritable(&error))?;
-    let context = BuildContext { id, number: Some(number), component, workspace: workspace.to_owned(), facts };
+    let mut context =
+        BuildContext { id: id.to_string(), number: None, component, workspace: workspace.to_owned(), facts };
 
-    let opening = [
-        started(&pipeline, &context),
-        Body::BuildNumbered(BuildNumbered { number, by: "journal".to_owned() }),
-        Body::BuildFacts(Box::new(context.facts.clone())),
-    ];
-    let names = pipeline.steps.iter().map(|step| StepName::from(step.name.value.as_str())).collect();
-    let spec = |step: &Step| StepSpec { timeout: step.timeout, continue_on_error: step.continue_on_error };
+    let mut replication = match (&plugins.host, plugins.history.take()) {
+        (Some(host), Some(backend)) => {
+            let build = new_build(&pipeline, &context, id);
+            let replication = Replication::start(host, backend, build, &place.journal(), journal.progress());
+            Some(replication.map_err(|error| CommandError::environment(error.to_string()))?)
+        }
+        _ => None,
+    };
+    let given = match &mut replication {
+        Some(replication) => runtime.block_on(replication.number()).map(|number| (number, replication.backend())),
+        None => Some((store.claim_number(&context.component, &context.id).map_err(|error| unwritable(&error))?, "journal")),
+    };
+    let numbered = given.map(|(number, by)| BuildNumbered { number, by: by.to_owned() });
+    context.number = numbered.as_ref().map(|numbered| numbered.number);
+
+    let opening = [started(&pipeline, &context)]
+        .into_iter()
+        .chain(numbered.map(Body::BuildNumbered))
+        .chain([Body::BuildFacts(Box::new(context.facts.clone()))]);
+    let spec = |step: &Step| StepSpec {
+        name: step.name.value.as_str().into(),
+        timeout: step.timeout,
+        continue_on_error: step.continue_on_error,
+    };
     let specs = pipeline.steps.iter().map(spec).collect();
     let human = Human::new(output::stdout(), Style::of(&std::io::stdout()));
+    let component = context.component.clone();
+    let number = context.number;
     let steps = BuildSteps::new(pipeline, context, processes.clone(), plugins.steps);
-    let mut dispatcher = Dispatcher::new(journal, steps, names, vec![Box::new(human)]).map_err(run_error)?;
+    let mut dispatcher = Dispatcher::new(journal, steps, vec![Box::new(human)]).map_err(run_error)?;
     for body in opening {
         dispatcher.emit(body).map_err(run_error)?;
     }
-    let (end, journal) = runtime.block_on(dispatcher.run(specs, interrupts)).map_err(run_error)?;
+    let (late_sender, late) = mpsc::unbounded_channel();
+    if let (Some(replication), None) = (&mut replication, number) {
+        replication.tell_late(late_sender);
+    }
+    let (end, journal) = runtime.block_on(dispatcher.run(specs, interrupts, late)).map_err(run_error)?;
     processes.kill_leaked();
     journal.finish().map_err(|error| journal_error(&error))?;
+
+    let (number, exit) = match replication {
+        Some(replication) => replicated(runtime, replication, end, number, &place.id),
+        None => (number, exit(end)),
+    };
+    if let Some(number) = number {
+        // Where the number came from elsewhere, it is noted here; a claimed one is noted already.
+        store.note_number(&component, number, &place.id).map_err(|error| unwritable(&error))?;
+    }
+    print_farewell(&number.map_or(place.id, |number| number.to_string()));
+    Ok(exit)
+}
+
+/// Waits for the backend. What the steps did counts first.
+fn replicated(
+    runtime: &Runtime,
+    replication: Replication,
+    end: BuildEnd,
+    number: Option<u64>,
+    id: &str,
+) -> (Option<u64>, Exit) {
+    let backend = replication.backend().to_owned();
+    match runtime.block_on(replication.finish()) {
+        Ok(number) => (Some(number), exit(end)),
+        Err(error) => {
+            let help = match &error {
+                UploadError::Backend(BackendError { help: Some(help), .. }) => format!("\nhelp: {help}"),
+                _ => String::new(),
+            };
+            output::warn(&format!(
+                "history backend {backend} does not have the whole build: {error}{help}\n\
+                 The build is kept in its journal, .dcd/builds/{id}."
+            ));
+            let exit = match exit(end) {
+                Exit::Success => Exit::HistoryNotWritten,
+                other => other,
+            };
+            (number, exit)
+        }
+    }
+}
+
+fn print_farewell(build: &str) {
     let style = Style::of(&std::io::stdout());
-    print(&style.dim(&format!("See it again: dcd history show {number}; its output: dcd history logs {number}")));
-    print("\n");
-    Ok(exit(end))
+    let text = format!("See it again: dcd history show {build}; its output: dcd history logs {build}");
+    print(&format!("{}\n", style.dim(&text)));
+}
+
+fn new_build(pipeline: &Pipeline, context: &BuildContext, id: Uuid) -> NewBuild {
+    // The id holds the time at which it was made.
+    let started_at = id.get_timestamp().map_or(0, |time| {
+        let (seconds, nanos) = time.to_unix();
+        seconds * 1000 + u64::from(nanos) / 1_000_000
+    });
+    NewBuild {
+        component: context.component.clone(),
+        id: context.id.clone(),
+        started_at,
+        lease_ms: u32::try_from(history::LEASE.as_millis()).unwrap_or(u32::MAX),
+        metadata: Metadata::new(&pipeline.name, &context.facts),
+    }
 }
 
 /// What is built, unless the pipeline says it: the repository, else the directory.
@@ -121,17 +206,21 @@ fn exit(end: BuildEnd) -> Exit {
 }
 
 fn journal_error(error: &JournalError) -> CommandError {
-    CommandError::environment(chain(error)).help("make the workspace writable for dcd, and free space on its disk")
+    CommandError::environment(chain(error))
+        .help("make the workspace writable for dcd, and free space on its disk")
 }
 
 fn unwritable(error: &StoreError) -> CommandError {
-    CommandError::environment(error.to_string()).help("make the workspace writable for dcd, and free space on its disk")
+    CommandError::environment(error.to_string())
+        .help("make the workspace writable for dcd, and free space on its disk")
 }
 
 fn run_error(error: RunError<JournalError>) -> CommandError {
     match error {
         RunError::Log(error) => journal_error(&error),
-        RunError::Report(_) => CommandError::environment(error.to_string()).help("this is a fault of dcd: report it"),
+        RunError::Report(_) => {
+            CommandError::environment(error.to_string()).help("this is a fault of dcd: report it")
+        }
     }
 }
 

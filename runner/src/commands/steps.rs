@@ -48,9 +48,9 @@ impl BuildSteps {
     }
 
     fn program(&self, step: &Step, command: &Command, attempt: u32) -> Program {
-        let mut env = self.pipeline.env.clone();
-        env.extend(step.env.iter().cloned());
-        env.extend(self.common_env.iter().cloned());
+        // Ours first: what the file says wins (it cannot say `DCD_…`).
+        let mut env = self.common_env.clone();
+        env.extend(self.pipeline.env.iter().chain(&step.env).cloned());
         env.push(("DCD_STEP".into(), step.name.value.clone()));
         env.push(("DCD_ATTEMPT".into(), attempt.to_string()));
         let directory = match &step.workdir {
@@ -71,6 +71,7 @@ impl BuildSteps {
             component: self.context.component.clone(),
             step_name: self.pipeline.steps[step].name.value.clone(),
             attempt,
+            env: self.pipeline.steps[step].env.clone(),
             workspace: self.context.workspace.display().to_string(),
             inputs: Vec::new(),
             facts: facts.clone(),

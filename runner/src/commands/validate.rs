@@ -2,7 +2,10 @@
 
 use crate::{
     cli::ValidateArgs,
-    commands::{load, print, print_json},
+    commands::{
+        load,
+        output::{print, print_json},
+    },
     error::{CommandError, Exit},
 };
 

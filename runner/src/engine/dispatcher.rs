@@ -65,10 +65,9 @@ where
     pub fn new(
         log: L,
         steps: S,
-        names: Vec<StepName>,
         sinks: Vec<Box<dyn Sink>>,
     ) -> Result<Self, RunError<L::Error>> {
-        Ok(Dispatcher { log, steps, names, show: Show::start(sinks).map_err(RunError::Report)? })
+        Ok(Dispatcher { log, steps, names: Vec::new(), show: Show::start(sinks).map_err(RunError::Report)? })
     }
 
     /// Keeps and shows an event that does not come from a step.
@@ -76,18 +75,16 @@ where
         self.tell(None, body, None)
     }
 
-    /// The log, for what else is written to it.
-    pub fn log(&self) -> &L {
-        &self.log
-    }
-
-    /// Runs all steps. Gives back the log, so that its last word can be heard.
+    /// Runs all steps. `interrupts` are signals that ask the build to stop, `late` is what becomes known of the
+    /// build while it runs. Gives back the log, so that its last word can be heard.
     pub async fn run(
         mut self,
         specs: Vec<StepSpec>,
         mut interrupts: mpsc::UnboundedReceiver<i32>,
+        mut late: mpsc::UnboundedReceiver<Body>,
     ) -> Result<(BuildEnd, L), RunError<L::Error>> {
         let started = Instant::now();
+        self.names = specs.iter().map(|spec| spec.name.clone()).collect();
         let mut state = State::new(specs);
         let (sender, mut messages) = mpsc::channel::<StepMessage>(MESSAGES);
         let mut controls: Vec<Option<StepControl>> = vec![None; self.names.len()];
@@ -119,6 +116,10 @@ where
                 biased;
                 Some(signal) = interrupts.recv() => Some(Input::Interrupt { signal }),
                 () = until(started, state.deadline()) => Some(Input::Tick),
+                Some(body) = late.recv() => {
+                    self.tell(None, body, None)?;
+                    None
+                }
                 Some((slot, message)) = self.show.slot_for(&mut messages) => self.message(message, slot)?,
             };
             effects = input.map_or_else(Vec::new, |input| state.handle(input, started.elapsed()));

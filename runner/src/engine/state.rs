@@ -4,17 +4,17 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
     engine::message::{StepEnd, StepIndex, Stop},
-    event::{
-        AttemptFinished, AttemptStarted, Body, BuildCancelling, BuildFinished, Outcome, StepFinished,
-    },
+    event::{AttemptFinished, AttemptStarted, Body, BuildCancelling, BuildFinished, Outcome, StepFinished},
 };
 
 /// How long a step has between being asked to stop and being killed.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// What the engine needs to know of a step.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct StepSpec {
+    /// Its name.
+    pub name: StepName,
     /// How long an attempt may take.
     pub timeout: Option<Duration>,
     /// The step's failure does not count.
@@ -136,11 +136,12 @@ impl State {
         effects.push(Effect::Finish(end));
     }
 
-    fn skip_reason(&self) -> Option<SkipReason> {
+    fn skip_reason(&self) -> Option<String> {
         if self.cancelled_by.is_some() {
-            return Some(SkipReason::Cancelled);
+            return Some("the build was cancelled".to_owned());
         }
-        self.worst.map(|(outcome, step)| SkipReason::After { step, outcome })
+        let (outcome, step) = self.worst?;
+        Some(format!("step `{}` ended in {outcome}", self.specs[step].name))
     }
 
     fn finished(&mut self, step: StepIndex, end: StepEnd, now: Duration, effects: &mut Vec<Effect>) {
@@ -150,7 +151,7 @@ impl State {
             Some(Stopping::Cancellation) => Outcome::Cancellation,
             None => end.outcome,
         };
-        let spec = self.specs[step];
+        let spec = &self.specs[step];
         let forgiven = spec.continue_on_error && outcome != Outcome::Cancellation;
         let conclusion = if forgiven { Outcome::Success } else { outcome };
         if conclusion != Outcome::Success {
@@ -190,8 +191,7 @@ impl State {
         }
         let Some(running) = &mut self.running else { return };
         running.stopping.get_or_insert(Stopping::Cancellation);
-        let (stop, deadline) =
-            if first { (Stop::Grace, Some(now + GRACE)) } else { (Stop::Kill, None) };
+        let (stop, deadline) = if first { (Stop::Grace, Some(now + GRACE)) } else { (Stop::Kill, None) };
         running.deadline = deadline;
         effects.push(Effect::Stop(running.step, stop));
     }
@@ -219,16 +219,7 @@ impl State {
     }
 }
 
-enum SkipReason {
-    Cancelled,
-    After { step: StepIndex, outcome: Outcome },
-}
-
-fn skipped(reason: SkipReason) -> Body {
-    let reason = match reason {
-        SkipReason::Cancelled => "the build was cancelled".to_owned(),
-        SkipReason::After { step, outcome } => format!("step {} ended in {outcome}", step + 1),
-    };
+fn skipped(reason: String) -> Body {
     Body::StepFinished(StepFinished {
         outcome: Outcome::Skip,
         conclusion: Outcome::Skip,
@@ -265,13 +256,17 @@ mod tests {
         effects.iter().map(word).collect::<Vec<_>>().join(", ")
     }
 
+    fn spec(continue_on_error: bool, timeout: Option<Duration>) -> StepSpec {
+        StepSpec { name: "a".into(), timeout, continue_on_error }
+    }
+
     fn ended(outcome: Outcome) -> Box<StepEnd> {
         Box::new(StepEnd::new(outcome))
     }
 
     #[test]
     fn steps_run_in_order() {
-        let mut state = State::new(vec![StepSpec::default(); 2]);
+        let mut state = State::new(vec![spec(false, None); 2]);
         assert_eq!(words(&state.handle(Input::Start, SECOND)), "0:attempt.started, start 0.1");
         assert_eq!(
             words(&state.handle(Input::Finished(0, ended(Outcome::Success)), SECOND)),
@@ -286,7 +281,7 @@ mod tests {
     #[test]
     fn after_a_failure_the_rest_is_skipped() {
         for outcome in [Outcome::Failure, Outcome::Error] {
-            let mut state = State::new(vec![StepSpec::default(); 2]);
+            let mut state = State::new(vec![spec(false, None); 2]);
             let _ = state.handle(Input::Start, SECOND);
             assert_eq!(
                 words(&state.handle(Input::Finished(0, ended(outcome)), SECOND)),
@@ -299,8 +294,7 @@ mod tests {
 
     #[test]
     fn a_forgiven_failure_does_not_count() {
-        let spec = StepSpec { continue_on_error: true, timeout: None };
-        let mut state = State::new(vec![spec]);
+        let mut state = State::new(vec![spec(true, None)]);
         let _ = state.handle(Input::Start, SECOND);
         assert_eq!(
             words(&state.handle(Input::Finished(0, ended(Outcome::Failure)), SECOND)),
@@ -310,8 +304,7 @@ mod tests {
 
     #[test]
     fn a_timeout_asks_then_kills() {
-        let spec = StepSpec { continue_on_error: false, timeout: Some(5 * SECOND) };
-        let mut state = State::new(vec![spec]);
+        let mut state = State::new(vec![spec(false, Some(5 * SECOND))]);
         let _ = state.handle(Input::Start, SECOND);
         assert_eq!(state.deadline(), Some(6 * SECOND));
         assert_eq!(words(&state.handle(Input::Tick, 5 * SECOND)), "");
@@ -327,7 +320,7 @@ mod tests {
 
     #[test]
     fn the_first_interrupt_asks_and_the_second_kills() {
-        let mut state = State::new(vec![StepSpec { continue_on_error: true, timeout: None }; 2]);
+        let mut state = State::new(vec![spec(true, None); 2]);
         let _ = state.handle(Input::Start, SECOND);
         let interrupt = || Input::Interrupt { signal: 2 };
         assert_eq!(words(&state.handle(interrupt(), SECOND)), "build.cancelling, Grace 0");

@@ -2,10 +2,7 @@
 
 use std::{
     io,
-    os::{
-        fd::OwnedFd,
-        unix::process::CommandExt,
-    },
+    os::{fd::OwnedFd, unix::process::CommandExt},
     path::PathBuf,
     process::Stdio,
     sync::{Arc, Mutex, PoisonError},

@@ -48,11 +48,15 @@ impl Program {
         match error.kind() {
             io::ErrorKind::NotFound if is_path && file.exists() => Problem::new(
                 format!("`{name}` is there, but what it needs to run is not"),
-                format!("check that the interpreter on its first line{} exists in this image", first_line(&file)),
+                format!(
+                    "check that the interpreter on its first line{} exists in this image",
+                    first_line(&file)
+                ),
             ),
-            io::ErrorKind::NotFound if is_path => {
-                Problem::new(format!("there is no file {}", file.display()), "check the path in `run`; it is relative to `workdir`")
-            }
+            io::ErrorKind::NotFound if is_path => Problem::new(
+                format!("there is no file {}", file.display()),
+                "check the path in `run`; it is relative to `workdir`",
+            ),
             io::ErrorKind::NotFound => Problem::new(
                 format!("there is no program `{name}` in PATH"),
                 "install it in the image, or check its spelling in `run`",
@@ -62,11 +66,14 @@ impl Program {
             }
             io::ErrorKind::PermissionDenied if lacks_executable_bit(&file) => Problem::new(
                 format!("`{name}` is not executable"),
-                format!("run `chmod +x {name}` and commit that, or start it through its interpreter: [\"sh\", \"{name}\"]"),
+                format!(
+                    "run `chmod +x {name}` and commit that, or start it through its interpreter: [\"sh\", \"{name}\"]"
+                ),
             ),
-            io::ErrorKind::PermissionDenied => {
-                Problem::new(format!("the system does not permit running `{name}`"), "check its permissions, and whether its file system is mounted `noexec`")
-            }
+            io::ErrorKind::PermissionDenied => Problem::new(
+                format!("the system does not permit running `{name}`"),
+                "check its permissions, and whether its file system is mounted `noexec`",
+            ),
             _ if error.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error()) => Problem::new(
                 format!("`{name}` is not in a format that this system can execute"),
                 "begin a script with a line like `#!/bin/sh`; build a program for this machine's architecture",
@@ -87,7 +94,8 @@ fn lacks_executable_bit(file: &Path) -> bool {
 /// ` (#!/bin/bash)`, when the file begins like a script.
 fn first_line(file: &Path) -> String {
     let mut start = [0; 128];
-    let read = std::fs::File::open(file).and_then(|mut file| io::Read::read(&mut file, &mut start)).unwrap_or(0);
+    let read =
+        std::fs::File::open(file).and_then(|mut file| io::Read::read(&mut file, &mut start)).unwrap_or(0);
     let line = start[..read].split(|byte| *byte == b'\n').next().unwrap_or_default();
     match std::str::from_utf8(line) {
         Ok(line) if line.starts_with("#!") => format!(" ({})", line.trim_end()),

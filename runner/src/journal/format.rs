@@ -40,7 +40,9 @@ pub enum Corruption {
     #[error("this is not a journal (it does not begin with the bytes `dcd-jrnl`)")]
     NotAJournal,
     /// The file is from a later dcd.
-    #[error("the journal has format version {0}, and this dcd reads up to version {VERSION}: use a newer dcd")]
+    #[error(
+        "the journal has format version {0}, and this dcd reads up to version {VERSION}: use a newer dcd"
+    )]
     NewerVersion(u32),
     /// The bytes end within a record, or are not what was written.
     #[error("the record at byte {offset} is damaged: {what}")]
@@ -104,7 +106,9 @@ pub(crate) fn encode(event: &Event, out: &mut Vec<u8>) {
     let payload = event.body.payload();
     let (encoding, content) = match &payload {
         Payload::Json(text) => (JSON, Cow::Borrowed(text.as_bytes())),
-        Payload::Bytes(bytes) => compress(bytes).map_or((BYTES, Cow::Borrowed(bytes.as_ref())), |packed| (LZ4, Cow::Owned(packed))),
+        Payload::Bytes(bytes) => {
+            compress(bytes).map_or((BYTES, Cow::Borrowed(bytes.as_ref())), |packed| (LZ4, Cow::Owned(packed)))
+        }
     };
     let kind = clip(event.body.kind(), usize::from(u8::MAX));
     let step = clip(event.step.as_deref().unwrap_or_default(), usize::from(u16::MAX));

@@ -9,6 +9,6 @@ mod store;
 mod writer;
 
 pub use format::{Corruption, Record};
-pub use reader::{Reader, read_build};
+pub use reader::{JournalTail, Reader};
 pub use store::{BuildDir, Lookup, Store, StoreError};
-pub use writer::{JournalError, Progress, Writer};
+pub use writer::{JournalError, Writer};

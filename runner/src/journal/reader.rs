@@ -3,12 +3,13 @@
 use std::{
     fs::File,
     io::{self, BufReader, Read},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use crate::{
     build::Build,
-    event::Event,
+    engine::ports::Tail,
+    event::{Body, Event},
     journal::format::{self, Corruption, FRAME_LEN, Frame, HEADER_LEN, Record},
 };
 
@@ -76,13 +77,55 @@ impl Reader {
 }
 
 /// What all events of the journal add up to.
-pub fn read_build(path: &Path) -> io::Result<Build> {
+pub(crate) fn read_build(path: &Path) -> io::Result<Build> {
     let mut reader = Reader::open(path)?;
     let mut build = Build::default();
     while let Some(event) = reader.next_event()? {
         build.apply(&event);
     }
     Ok(build)
+}
+
+/// Follows the journal of a build that this process writes.
+pub struct JournalTail {
+    path: PathBuf,
+    reader: Reader,
+    next: u64,
+}
+
+impl JournalTail {
+    /// From the journal's start.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        Ok(JournalTail { path: path.to_owned(), reader: Reader::open(path)?, next: 0 })
+    }
+}
+
+impl Tail for JournalTail {
+    fn read(&mut self, end: u64, bytes: usize) -> io::Result<Vec<Event>> {
+        let mut events = Vec::new();
+        let mut size = 0;
+        while self.next < end && size < bytes {
+            let Some(event) = self.reader.next_event()? else {
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "an event that was written is not there"));
+            };
+            self.next = event.seq + 1;
+            size += match &event.body {
+                Body::StepOutput(bytes) => bytes.len(),
+                // A rough price: bounds the number of small events.
+                _ => 1024,
+            };
+            events.push(event);
+        }
+        Ok(events)
+    }
+
+    fn rewind(&mut self, seq: u64) -> io::Result<()> {
+        *self = JournalTail::open(&self.path)?;
+        while self.next < seq {
+            self.read(seq, usize::MAX)?;
+        }
+        Ok(())
+    }
 }
 
 fn read_up_to(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {

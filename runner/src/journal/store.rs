@@ -268,7 +268,9 @@ impl BuildDir {
 
     fn label(&self) -> String {
         match self.read() {
-            Ok(Build { number: Some(number), component, .. }) => format!("{component} #{number} ({})", self.id),
+            Ok(Build { number: Some(number), component, .. }) => {
+                format!("{component} #{number} ({})", self.id)
+            }
             _ => self.id.clone(),
         }
     }

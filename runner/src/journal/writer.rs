@@ -17,7 +17,7 @@ use rustix::fs::FlockOperation;
 use tokio::sync::watch;
 
 use crate::{
-    engine::ports::Log,
+    engine::ports::{Log, Progress},
     event::{Body, Event, StepName, UnixMs},
     journal::format,
 };
@@ -36,17 +36,6 @@ pub struct JournalError {
     /// What the system said.
     #[source]
     pub source: io::Error,
-}
-
-/// How far a journal is. Both are counts of events, so also the next sequence number.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
-    /// Readable by everyone on this machine.
-    pub written: u64,
-    /// Safe from power loss.
-    pub synced: u64,
-    /// Nothing will be added.
-    pub closed: bool,
 }
 
 /// The one writer of a build's journal. Holds a lock on the file as long as it lives, by which a reader tells
@@ -86,7 +75,8 @@ impl Writer {
             .create_new(true)
             .open(path)
             .map_err(|error| fail("create", error))?;
-        rustix::fs::flock(&file, FlockOperation::LockExclusive).map_err(|error| fail("lock", error.into()))?;
+        rustix::fs::flock(&file, FlockOperation::LockExclusive)
+            .map_err(|error| fail("lock", error.into()))?;
         file.write_all(&format::header()).map_err(|error| fail("write to", error))?;
         let file = Arc::new(file);
         let syncer = Arc::new(Syncer {
@@ -97,7 +87,8 @@ impl Writer {
         let thread = std::thread::Builder::new()
             .name("journal-sync".into())
             .spawn({
-                let (syncer, file, directory) = (syncer.clone(), file.clone(), path.parent().map(Path::to_owned));
+                let (syncer, file, directory) =
+                    (syncer.clone(), file.clone(), path.parent().map(Path::to_owned));
                 move || syncer.run(&file, directory.as_deref())
             })
             .map_err(|error| fail("start the syncing thread of", error))?;

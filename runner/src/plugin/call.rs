@@ -22,7 +22,9 @@ pub(crate) async fn limited<T>(
 ) -> Result<T, PluginError> {
     match tokio::time::timeout(limit, call).await {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(PluginError::new(format!("plugin {plugin} failed in `{what}`: {}", cause(&error)))),
+        Ok(Err(error)) => {
+            Err(PluginError::new(format!("plugin {plugin} failed in `{what}`: {}", cause(&error))))
+        }
         Err(_) => Err(PluginError::new(format!(
             "plugin {plugin} was stopped: `{what}` took longer than its limit of {}",
             text::duration(limit)
@@ -39,7 +41,9 @@ fn cause(error: &wasmtime::Error) -> String {
     }
     match error.downcast_ref::<Trap>() {
         Some(Trap::UnreachableCodeReached) => "it trapped (`unreachable`), as a panic does".to_owned(),
-        Some(Trap::StackOverflow) => "it used more than its limit of stack, as an endless recursion does".to_owned(),
+        Some(Trap::StackOverflow) => {
+            "it used more than its limit of stack, as an endless recursion does".to_owned()
+        }
         Some(trap) => format!("it trapped: {trap}"),
         None => error.root_cause().to_string(),
     }

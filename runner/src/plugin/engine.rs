@@ -1,9 +1,12 @@
 //! What all plugins of a run share: the compiler, the linker, their runtime, and the ticker that interrupts
 //! them.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{future::Future, path::Path, sync::Arc, time::Duration};
 
-use tokio::runtime::{Builder, Runtime};
+use tokio::{
+    runtime::{Builder, Handle, Runtime},
+    task::JoinHandle,
+};
 use wasmtime::{
     Config, Engine, OptLevel, Store,
     component::{Component, HasSelf, InstancePre, Linker},
@@ -28,7 +31,9 @@ const HOSTCALL_FUEL: usize = 64 << 20;
 pub struct Host {
     engine: Engine,
     linker: Linker<Guest>,
-    runtime: Arc<Runtime>,
+    handle: Handle,
+    /// Taken when the host goes.
+    runtime: Option<Runtime>,
 }
 
 /// A plugin that is compiled and linked: instances of it cost microseconds.
@@ -39,8 +44,17 @@ pub(crate) struct Compiled {
     pub(crate) grants: Arc<Grants>,
     /// What it asks for and does not have, to say when it fails.
     pub(crate) lacking: Option<Arc<str>>,
-    pub(crate) runtime: Arc<Runtime>,
+    pub(crate) runtime: Handle,
     engine: Engine,
+}
+
+/// What an instance may touch.
+#[derive(Clone, Copy)]
+pub(crate) enum Access<'a> {
+    /// Nothing at all: it is only asked about itself.
+    Nothing,
+    /// What it is granted, and these variables.
+    Granted(&'a [(String, String)]),
 }
 
 /// The one configuration of the compiler.
@@ -71,7 +85,17 @@ impl Host {
             .build()
             .map_err(|error| fail("its runtime", &error))?;
         start_ticker(&engine).map_err(|error| fail("its clock", &error))?;
-        Ok(Host { engine, linker, runtime: Arc::new(runtime) })
+        Ok(Host { engine, linker, handle: runtime.handle().clone(), runtime: Some(runtime) })
+    }
+
+    /// Runs something beside the run loop, on the plugins' runtime.
+    pub fn spawn<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+        self.handle.spawn(task)
+    }
+
+    /// Waits for something that calls plugins.
+    pub fn block_on<T>(&self, task: impl Future<Output = T>) -> T {
+        self.handle.block_on(task)
     }
 
     /// Compiles a plugin, to be called with what `allow` grants.
@@ -96,17 +120,29 @@ impl Host {
             name: name.as_str().into(),
             lacking: grants.lacking(&located.manifest).map(Into::into),
             grants: Arc::new(grants),
-            runtime: self.runtime.clone(),
+            runtime: self.handle.clone(),
             engine: self.engine.clone(),
         })
     }
 }
 
+impl Drop for Host {
+    fn drop(&mut self) {
+        // A guest that does not end must not keep the process.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
 impl Compiled {
-    /// A place for one instance. Without `granted`, it may touch nothing.
-    pub(crate) fn store(&self, io: Io, granted: bool) -> Result<Store<Guest>, PluginError> {
-        let grants = if granted { self.grants.clone() } else { Arc::default() };
-        let guest = Guest::new(self.name.clone(), grants, io)?;
+    /// A place for one instance.
+    pub(crate) fn store(&self, io: Io, access: Access<'_>) -> Result<Store<Guest>, PluginError> {
+        let (grants, env) = match access {
+            Access::Nothing => (Arc::default(), &[][..]),
+            Access::Granted(env) => (self.grants.clone(), env),
+        };
+        let guest = Guest::new(self.name.clone(), &grants, env, io)?;
         let mut store = Store::new(&self.engine, guest);
         store.limiter(|guest| guest.limits());
         store.set_hostcall_fuel(HOSTCALL_FUEL);

@@ -61,7 +61,10 @@ impl Grants {
             http: http.filter_map(|origin| Origin::parse(&origin.value)).collect(),
             env: env.map(|name| name.value.clone()).collect(),
             fs: fs
-                .map(|grant| Directory { path: normal(&workspace.join(&grant.path.value)), writable: grant.writable })
+                .map(|grant| Directory {
+                    path: normal(&workspace.join(&grant.path.value)),
+                    writable: grant.writable,
+                })
                 .collect(),
             asked,
         }
@@ -90,7 +93,11 @@ impl Grants {
         reach.max_by_key(|reach| *reach as u8).ok_or_else(|| {
             let port = if port == default_port(scheme) { String::new() } else { format!(":{port}") };
             let host = if host.contains(':') { format!("[{host}]") } else { host };
-            self.denial("http", &format!("to send a request to {scheme}://{host}{port}"), &format!("\"{scheme}://{host}{port}\""))
+            self.denial(
+                "http",
+                &format!("to send a request to {scheme}://{host}{port}"),
+                &format!("\"{scheme}://{host}{port}\""),
+            )
         })
     }
 
@@ -209,7 +216,8 @@ impl Origin {
             return self.host == host;
         }
         // An address is not below a name, whatever its digits look like.
-        host.parse::<IpAddr>().is_err() && host.strip_suffix(&self.host).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
+        host.parse::<IpAddr>().is_err()
+            && host.strip_suffix(&self.host).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
     }
 }
 
@@ -225,7 +233,13 @@ fn bare(host: &str) -> &str {
 /// Loopback, link-local (where clouds keep their metadata service) and the like.
 fn is_inner(address: IpAddr) -> bool {
     match address {
-        IpAddr::V4(v4) => v4.is_loopback() || v4.is_link_local() || v4.is_unspecified() || v4.is_broadcast() || v4.octets()[0] == 0,
+        IpAddr::V4(v4) => {
+            v4.is_loopback()
+                || v4.is_link_local()
+                || v4.is_unspecified()
+                || v4.is_broadcast()
+                || v4.octets()[0] == 0
+        }
         IpAddr::V6(v6) => {
             let metadata = v6.segments() == [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254];
             v6.is_loopback() || v6.is_unspecified() || v6.is_unicast_link_local() || metadata
@@ -267,14 +281,31 @@ mod tests {
 
     #[test]
     fn origins_match_whole() {
-        let grants = grants(&["https://a.example", "http://b.example:8080", "https://*.c.example", "http://[::1]:80"], &["http"]);
+        let grants = grants(
+            &["https://a.example", "http://b.example:8080", "https://*.c.example", "http://[::1]:80"],
+            &["http"],
+        );
         let allowed = |uri: &str| grants.http(&uri.parse().unwrap()).is_ok();
-        for uri in ["https://a.example/x?y", "https://A.EXAMPLE:443/", "http://b.example:8080/", "https://x.c.example", "https://x.y.c.example", "http://[::1]/"] {
+        for uri in [
+            "https://a.example/x?y",
+            "https://A.EXAMPLE:443/",
+            "http://b.example:8080/",
+            "https://x.c.example",
+            "https://x.y.c.example",
+            "http://[::1]/",
+        ] {
             assert!(allowed(uri), "{uri}");
         }
         for uri in [
-            "http://a.example/", "https://a.example:8443/", "https://xa.example/", "https://a.example.evil/",
-            "http://b.example/", "https://c.example/", "https://xc.example/", "https://.c.example/", "https://a.example@evil.example/",
+            "http://a.example/",
+            "https://a.example:8443/",
+            "https://xa.example/",
+            "https://a.example.evil/",
+            "http://b.example/",
+            "https://c.example/",
+            "https://xc.example/",
+            "https://.c.example/",
+            "https://a.example@evil.example/",
         ] {
             assert!(!uri.parse::<Uri>().is_ok_and(|uri| grants.http(&uri).is_ok()), "{uri}");
         }
@@ -288,18 +319,26 @@ mod tests {
             grants.address(reach, address.parse().unwrap()).is_ok()
         };
         assert!(reaches("https://a.example", "93.184.216.34") && reaches("https://a.example", "10.0.0.1"));
-        assert!(reaches("https://x.c.example", "93.184.216.34") && !reaches("https://x.c.example", "10.0.0.1"));
+        assert!(
+            reaches("https://x.c.example", "93.184.216.34") && !reaches("https://x.c.example", "10.0.0.1")
+        );
         assert!(reaches("http://127.0.0.1", "127.0.0.1"));
-        for inner in ["127.0.0.1", "169.254.169.254", "::1", "fe80::1", "::ffff:127.0.0.1", "fd00:ec2::254", "0.0.0.0"] {
+        for inner in
+            ["127.0.0.1", "169.254.169.254", "::1", "fe80::1", "::ffff:127.0.0.1", "fd00:ec2::254", "0.0.0.0"]
+        {
             assert!(!reaches("https://a.example", inner), "{inner}");
         }
     }
 
     #[test]
     fn what_is_not_asked_for_is_not_granted() {
-        let refusal = grants(&["https://a.example"], &[]).http(&"https://a.example".parse().unwrap()).unwrap_err();
+        let refusal =
+            grants(&["https://a.example"], &[]).http(&"https://a.example".parse().unwrap()).unwrap_err();
         assert!(refusal.contains("does not ask for `http`"), "{refusal}");
         let refusal = grants(&[], &["http"]).http(&"https://a.example/x".parse().unwrap()).unwrap_err();
-        assert!(refusal.ends_with("\"plugins\": {\"p\": {\"allow\": {\"http\": [\"https://a.example\"]}}}"), "{refusal}");
+        assert!(
+            refusal.ends_with("\"plugins\": {\"p\": {\"allow\": {\"http\": [\"https://a.example\"]}}}"),
+            "{refusal}"
+        );
     }
 }

@@ -1,10 +1,8 @@
 //! What the host keeps for one instance of a plugin.
 
-use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicBool, Ordering},
 };
 
 use bytes::Bytes;
@@ -35,11 +33,7 @@ const TAIL: usize = 8 << 10;
 #[derive(Clone)]
 pub(crate) enum Io {
     /// To the step that it runs.
-    Step {
-        messages: mpsc::Sender<StepMessage>,
-        step: StepIndex,
-        cancelled: Arc<AtomicBool>,
-    },
+    Step { messages: mpsc::Sender<StepMessage>, step: StepIndex, cancelled: Arc<AtomicBool> },
     /// The end of it is kept, for when something goes wrong.
     Tail(Tail),
 }
@@ -51,7 +45,6 @@ pub(crate) struct Tail(Arc<Mutex<Vec<u8>>>);
 /// The data of a store.
 pub(crate) struct Guest {
     pub(crate) name: Arc<str>,
-    pub(crate) grants: Arc<Grants>,
     io: Io,
     table: ResourceTable,
     wasi: WasiCtx,
@@ -68,22 +61,28 @@ pub(crate) struct MemoryExceeded;
 struct Limits;
 
 impl Guest {
-    pub(crate) fn new(name: Arc<str>, grants: Arc<Grants>, io: Io) -> Result<Self, PluginError> {
+    pub(crate) fn new(
+        name: Arc<str>,
+        grants: &Arc<Grants>,
+        env: &[(String, String)],
+        io: Io,
+    ) -> Result<Self, PluginError> {
         let mut wasi = WasiCtx::builder();
-        wasi.envs(&grants.env());
+        wasi.envs(&grants.env()).envs(env);
         wasi.stdout(GuestOutput(io.clone())).stderr(GuestOutput(io.clone()));
         for directory in grants.directories() {
             let path = directory.path.display().to_string();
             let access = if directory.writable { FsPerms::ReadWrite } else { FsPerms::ReadOnly };
             wasi.preopened_dir(&directory.path, &path, access).map_err(|error| {
-                PluginError::new(format!("the directory {path}, which plugin {name} is granted, cannot be opened: {error}"))
-                    .help("create it, or mount it into the container at this path")
+                PluginError::new(format!(
+                    "the directory {path}, which plugin {name} is granted, cannot be opened: {error}"
+                ))
+                .help("create it, or mount it into the container at this path")
             })?;
         }
         Ok(Guest {
             http: Outgoing::new(name.clone(), grants.clone(), io.clone()),
             name,
-            grants,
             io,
             table: ResourceTable::new(),
             wasi: wasi.build(),

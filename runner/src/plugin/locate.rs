@@ -43,7 +43,13 @@ pub fn read(path: &Path) -> Result<Located, PluginError> {
     })?;
     let contents = manifest::read(&bytes, &file)?;
     let sha256 = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(Located { path: path.to_owned(), bytes, sha256, manifest: contents.manifest, imports: contents.imports })
+    Ok(Located {
+        path: path.to_owned(),
+        bytes,
+        sha256,
+        manifest: contents.manifest,
+        imports: contents.imports,
+    })
 }
 
 /// Knows where to look.
@@ -68,11 +74,14 @@ impl<'a> Locator<'a> {
     pub fn find(&self, name: &str, span: &Span) -> Result<Located, PluginError> {
         let block = self.blocks.get(name);
         let located = match block.and_then(|block| block.path.as_ref()) {
-            Some(path) => read(&self.workspace.join(&path.value)).map_err(|error| error.at(path.span.clone()))?,
+            Some(path) => {
+                read(&self.workspace.join(&path.value)).map_err(|error| error.at(path.span.clone()))?
+            }
             None => self.search(name, span)?,
         };
         if located.manifest.name != name {
-            let message = format!("{} is the plugin `{}`, not `{name}`", located.path.display(), located.manifest.name);
+            let message =
+                format!("{} is the plugin `{}`, not `{name}`", located.path.display(), located.manifest.name);
             return Err(PluginError::new(message)
                 .help(format!("use it by its own name: `{}`", located.manifest.name))
                 .at(span.clone()));
@@ -119,11 +128,13 @@ impl<'a> Locator<'a> {
     fn missing(&self, name: &str, others: &[String]) -> PluginError {
         let places: Vec<_> = self.directories.iter().map(|path| path.display().to_string()).collect();
         let error = PluginError::new(format!("there is no plugin `{name}` in {}", places.join(" or ")));
-        let close = others.iter().max_by(|a, b| {
-            strsim::jaro_winkler(name, a).total_cmp(&strsim::jaro_winkler(name, b))
-        });
+        let close = others
+            .iter()
+            .max_by(|a, b| strsim::jaro_winkler(name, a).total_cmp(&strsim::jaro_winkler(name, b)));
         match close {
-            Some(other) if strsim::jaro_winkler(name, other) > 0.8 => error.help(format!("did you mean `{other}`?")),
+            Some(other) if strsim::jaro_winkler(name, other) > 0.8 => {
+                error.help(format!("did you mean `{other}`?"))
+            }
             _ => error.help(format!(
                 "add it to the image (`COPY {name}.wasm {DIRECTORY}/`), or say where it is: \
                  \"plugins\": {{\"{name}\": {{\"path\": \"….wasm\"}}}}"

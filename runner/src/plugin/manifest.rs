@@ -104,8 +104,10 @@ pub(crate) fn read(bytes: &[u8], file: &str) -> Result<Contents, PluginError> {
         }
     }
     let section = section.ok_or_else(|| {
-        PluginError::new(format!("{file} is a component, but not a dcd plugin: it has no `{SECTION}` section"))
-            .help("export it with `export_step!` or `export_history!` of the dcd-plugin-sdk crate")
+        PluginError::new(format!(
+            "{file} is a component, but not a dcd plugin: it has no `{SECTION}` section"
+        ))
+        .help("export it with `export_step!` or `export_history!` of the dcd-plugin-sdk crate")
     })?;
     Ok(Contents { manifest: parse(&section, file)?, imports })
 }
@@ -117,7 +119,8 @@ fn parse(section: &[u8], file: &str) -> Result<Manifest, PluginError> {
     };
     let any: AnyVersion = serde_json::from_slice(section).map_err(damaged)?;
     if !speaks(&any.api) {
-        let name = if any.name.is_empty() { file.to_owned() } else { format!("plugin {} ({file})", any.name) };
+        let name =
+            if any.name.is_empty() { file.to_owned() } else { format!("plugin {} ({file})", any.name) };
         return Err(PluginError::new(format!(
             "{name} was built for the plugin API {}; this dcd {} speaks {API}.*",
             any.api,
@@ -128,8 +131,11 @@ fn parse(section: &[u8], file: &str) -> Result<Manifest, PluginError> {
     let manifest: Manifest = serde_json::from_slice(section).map_err(damaged)?;
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
     if manifest.name.is_empty() || !manifest.name.bytes().all(legal) {
-        return Err(PluginError::new(format!("{file} has a name that pipelines cannot use: {:?}", manifest.name))
-            .help("name the plugin's package with letters, digits, `-` and `_`"));
+        return Err(PluginError::new(format!(
+            "{file} has a name that pipelines cannot use: {:?}",
+            manifest.name
+        ))
+        .help("name the plugin's package with letters, digits, `-` and `_`"));
     }
     Ok(manifest)
 }
@@ -146,10 +152,17 @@ mod tests {
 
     #[test]
     fn any_patch_of_our_api_is_spoken() {
-        let spoken: Vec<_> = ["dcd:plugin@0.1.0", "dcd:plugin@0.1.17", "dcd:plugin@0.2.0", "dcd:plugin@0.10.0", "dcd:plugin@0.1", "x"]
-            .into_iter()
-            .filter(|api| speaks(api))
-            .collect();
+        let spoken: Vec<_> = [
+            "dcd:plugin@0.1.0",
+            "dcd:plugin@0.1.17",
+            "dcd:plugin@0.2.0",
+            "dcd:plugin@0.10.0",
+            "dcd:plugin@0.1",
+            "x",
+        ]
+        .into_iter()
+        .filter(|api| speaks(api))
+        .collect();
         assert_eq!(spoken, ["dcd:plugin@0.1.0", "dcd:plugin@0.1.17"]);
     }
 
@@ -158,7 +171,10 @@ mod tests {
         let error = parse(br#"{"api":"dcd:plugin@0.9.0","kind":"new","name":"x"}"#, "x.wasm").unwrap_err();
         assert_eq!(
             error.message,
-            format!("plugin x (x.wasm) was built for the plugin API dcd:plugin@0.9.0; this dcd {} speaks dcd:plugin@0.1.*", env!("CARGO_PKG_VERSION"))
+            format!(
+                "plugin x (x.wasm) was built for the plugin API dcd:plugin@0.9.0; this dcd {} speaks dcd:plugin@0.1.*",
+                env!("CARGO_PKG_VERSION")
+            )
         );
     }
 }

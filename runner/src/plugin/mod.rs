@@ -5,6 +5,7 @@
 //! runtime of their own: a busy one delays neither the run loop nor its signals. A pipeline that uses no plugin
 //! makes none of this.
 
+pub mod backend;
 mod bindings;
 mod call;
 mod engine;

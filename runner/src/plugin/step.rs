@@ -26,7 +26,7 @@ use crate::{
             types::{Diagnostic, Error, Fault},
         },
         call::{QUICK, limited},
-        engine::Compiled,
+        engine::{Access, Compiled},
         guest::{Io, Tail},
         locate::Located,
     },
@@ -57,6 +57,8 @@ pub struct StepRequest {
     pub step_name: String,
     /// 1 for the first try.
     pub attempt: u32,
+    /// Its environment, beside what it is granted.
+    pub env: Vec<(String, String)>,
     /// Absolute.
     pub workspace: String,
     /// Outputs of earlier steps: step, name, value.
@@ -67,16 +69,20 @@ pub struct StepRequest {
 
 impl StepPlugin {
     /// Compiles the plugin and asks it for its config's schema.
-    pub fn load(host: &Host, located: &Located, allow: &Allow, workspace: &Path) -> Result<Self, PluginError> {
+    pub fn load(
+        host: &Host,
+        located: &Located,
+        allow: &Allow,
+        workspace: &Path,
+    ) -> Result<Self, PluginError> {
         expect_kind(located, Kind::StepType, "a step's `uses`")?;
         let compiled = host.compile(located, allow, workspace)?;
-        let runtime = compiled.runtime.clone();
         let plugin = compiled.clone();
-        let info = runtime.block_on(async move {
-            let mut store = plugin.store(Io::Tail(Tail::default()), false)?;
+        let info = compiled.runtime.block_on(async move {
+            let mut store = plugin.store(Io::Tail(Tail::default()), Access::Nothing)?;
             limited(&plugin.name, "describe", QUICK, async {
                 let instance = plugin.pre.instantiate_async(&mut store).await?;
-            let guest = StepType::new(&mut store, &instance)?;
+                let guest = StepType::new(&mut store, &instance)?;
                 guest.dcd_plugin_step().call_describe(&mut store).await
             })
             .await
@@ -94,18 +100,19 @@ impl StepPlugin {
         let plugin = self.compiled.clone();
         let config = with.value.to_string();
         let answer = self.compiled.runtime.block_on(async move {
-            let mut store = plugin.store(Io::Tail(Tail::default()), false)?;
+            let mut store = plugin.store(Io::Tail(Tail::default()), Access::Nothing)?;
             limited(&plugin.name, "validate", QUICK, async {
                 let instance = plugin.pre.instantiate_async(&mut store).await?;
-            let guest = StepType::new(&mut store, &instance)?;
+                let guest = StepType::new(&mut store, &instance)?;
                 guest.dcd_plugin_step().call_validate(&mut store, &config).await
             })
             .await
         })?;
         match answer {
-            Ok(diagnostics) | Err(Error::InvalidConfig(diagnostics)) => {
-                Ok(diagnostics.into_iter().map(|diagnostic| located_in(&self.compiled.name, diagnostic, with)).collect())
-            }
+            Ok(diagnostics) | Err(Error::InvalidConfig(diagnostics)) => Ok(diagnostics
+                .into_iter()
+                .map(|diagnostic| located_in(&self.compiled.name, diagnostic, with))
+                .collect()),
             Err(error) => Err(plugin_error(&self.compiled.name, error)),
         }
     }
@@ -155,7 +162,7 @@ async fn run(plugin: &Compiled, request: StepRequest, io: Io) -> StepEnd {
         facts: request.facts,
     };
     let answer = async {
-        let mut store = plugin.store(io, true)?;
+        let mut store = plugin.store(io, Access::Granted(&request.env))?;
         limited(&plugin.name, "run", RUN_LIMIT, async {
             let instance = plugin.pre.instantiate_async(&mut store).await?;
             let guest = StepType::new(&mut store, &instance)?;
@@ -169,7 +176,9 @@ async fn run(plugin: &Compiled, request: StepRequest, io: Io) -> StepEnd {
             StepEnd { problem: Some(problem(fault)), ..StepEnd::new(Outcome::Failure) }
         }
         Ok(Err(StepError::Cancelled)) => StepEnd::new(Outcome::Cancellation),
-        Ok(Err(StepError::Broken(error))) => StepEnd::error(with_lacking(plugin, plugin_error(&plugin.name, error))),
+        Ok(Err(StepError::Broken(error))) => {
+            StepEnd::error(with_lacking(plugin, plugin_error(&plugin.name, error)))
+        }
         Err(error) => StepEnd::error(with_lacking(plugin, error)),
     }
 }
@@ -208,8 +217,12 @@ pub(crate) fn problem(fault: Fault) -> Problem {
 pub(crate) fn plugin_error(plugin: &str, error: Error) -> PluginError {
     let (message, help) = match error {
         Error::InvalidConfig(diagnostics) => {
-            let said: Vec<_> = diagnostics.iter().map(|wrong| format!("{}: {}", wrong.pointer, wrong.message)).collect();
-            (format!("its config is wrong: {}", said.join("; ")), diagnostics.into_iter().find_map(|wrong| wrong.help))
+            let said: Vec<_> =
+                diagnostics.iter().map(|wrong| format!("{}: {}", wrong.pointer, wrong.message)).collect();
+            (
+                format!("its config is wrong: {}", said.join("; ")),
+                diagnostics.into_iter().find_map(|wrong| wrong.help),
+            )
         }
         Error::Unsupported(what) => (format!("it does not support `{what}`"), None),
         Error::Denied(fault) | Error::NotFound(fault) | Error::Unavailable(fault) | Error::Other(fault) => {
@@ -263,8 +276,9 @@ pub(crate) fn check_schema(
 
 fn located_in(plugin: &str, diagnostic: Diagnostic, with: &Json) -> PluginError {
     let place = in_place(&diagnostic.pointer);
-    let mut error = PluginError::new(format!("the config of plugin {plugin} is wrong{place}: {}", diagnostic.message))
-        .at(with.span(&diagnostic.pointer));
+    let mut error =
+        PluginError::new(format!("the config of plugin {plugin} is wrong{place}: {}", diagnostic.message))
+            .at(with.span(&diagnostic.pointer));
     error.help = diagnostic.help;
     error
 }

@@ -100,7 +100,8 @@ impl<W: Write + Send> Human<W> {
             self.line(&self.style.dim(&format!("- {name}  skipped: {reason}")));
             return;
         }
-        let attempt = self.build.steps.iter().find(|step| step.name == name).and_then(|step| step.attempts.last());
+        let attempt =
+            self.build.steps.iter().find(|step| step.name == name).and_then(|step| step.attempts.last());
         let took = text::millis(attempt.and_then(|attempt| attempt.duration_ms).unwrap_or_default());
         let code = attempt.and_then(|attempt| attempt.exit_code).filter(|code| *code != 0);
         let code = code.map_or_else(String::new, |code| format!(", exit code {code}"));
@@ -123,7 +124,8 @@ impl<W: Write + Send> Human<W> {
         }
         let fields: String =
             log.fields.iter().map(|(key, value)| format!(" {key}={}", text::harmless_line(value))).collect();
-        let line = format!("[{}] {}{}", log.level, text::harmless_line(&log.message), text::harmless_line(&fields));
+        let line =
+            format!("[{}] {}{}", log.level, text::harmless_line(&log.message), text::harmless_line(&fields));
         self.line(&self.style.dim(&line));
     }
 
@@ -133,7 +135,8 @@ impl<W: Write + Send> Human<W> {
             Outcome::Success => self.style.good("success"),
             outcome => self.style.bad(outcome.as_str()),
         };
-        let bad: Vec<_> = self.build.steps.iter().filter(|step| is_bad(step.conclusion)).map(|step| &*step.name).collect();
+        let bad: Vec<_> =
+            self.build.steps.iter().filter(|step| is_bad(step.conclusion)).map(|step| &*step.name).collect();
         let bad = if bad.is_empty() { String::new() } else { format!(": {}", bad.join(", ")) };
         let took = text::millis(body.duration_ms);
         self.line(&format!("{}{number}: {word} in {took}{bad}", self.build.component));
@@ -162,7 +165,8 @@ impl<W: Write + Send> Sink for Human<W> {
             }
             Body::AttemptStarted(body) => {
                 self.header();
-                let again = if body.attempt > 1 { format!(" (attempt {})", body.attempt) } else { String::new() };
+                let again =
+                    if body.attempt > 1 { format!(" (attempt {})", body.attempt) } else { String::new() };
                 let name = event.step.as_deref().unwrap_or_default();
                 self.line(&self.style.bold(&format!("> {name}{again}")));
             }

@@ -107,7 +107,8 @@ impl WasiHttpHooks for Outgoing {
                 Ok(Err(error)) => return Err(explain(&error, &name, &io).await),
                 Ok(Ok(response)) => response,
             };
-            let response = response.map(|body| Limited::new(body, RESPONSE_LIMIT).map_err(body_error).boxed_unsync());
+            let response =
+                response.map(|body| Limited::new(body, RESPONSE_LIMIT).map_err(body_error).boxed_unsync());
             Ok((response, Box::new(async { Ok(()) }) as Sent))
         })
     }
@@ -126,14 +127,16 @@ async fn explain(error: &hyper_util::client::legacy::Error, plugin: &str, io: &I
     let mut found = None;
     while let Some(error) = cause {
         if let Some(prohibited) = error.downcast_ref::<Prohibited>() {
-            io.log(StepLog { level: "error".into(), message: prohibited.0.clone(), fields: Vec::new() }).await;
+            io.log(StepLog { level: "error".into(), message: prohibited.0.clone(), fields: Vec::new() })
+                .await;
             return Error::DestinationIpProhibited;
         }
         if let Some(error) = error.downcast_ref::<io::Error>() {
             found = Some(error);
             // Our own refusal travels inside an `io::Error`, which does not name it as its source.
             if let Some(prohibited) = error.get_ref().and_then(|inner| inner.downcast_ref::<Prohibited>()) {
-                io.log(StepLog { level: "error".into(), message: prohibited.0.clone(), fields: Vec::new() }).await;
+                io.log(StepLog { level: "error".into(), message: prohibited.0.clone(), fields: Vec::new() })
+                    .await;
                 return Error::DestinationIpProhibited;
             }
         }
@@ -188,7 +191,9 @@ impl Service<Name> for Resolver {
             };
             let allowed: Vec<_> = all.filter(check).collect();
             match refusal {
-                Some(reason) if allowed.is_empty() => Err(io::Error::new(io::ErrorKind::PermissionDenied, Prohibited(reason))),
+                Some(reason) if allowed.is_empty() => {
+                    Err(io::Error::new(io::ErrorKind::PermissionDenied, Prohibited(reason)))
+                }
                 _ => Ok(allowed.into_iter()),
             }
         })

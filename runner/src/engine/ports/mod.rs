@@ -1,5 +1,7 @@
 //! What the engine needs of the world.
 
+pub mod backend;
+
 use tokio::sync::mpsc;
 
 use crate::{
@@ -29,4 +31,24 @@ pub trait Sink: Send {
 
     /// No more events wait just now: show what is held back.
     fn idle(&mut self) {}
+}
+
+/// How far a journal is. Both counts are of events, so also the next sequence number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Readable by everyone on this machine.
+    pub written: u64,
+    /// Safe from power loss.
+    pub synced: u64,
+    /// Nothing will be added.
+    pub closed: bool,
+}
+
+/// Reads a journal again, while it is being written.
+pub trait Tail: Send {
+    /// The next events: those before `end`, but not many more than `bytes` of payload. Empty at `end`.
+    fn read(&mut self, end: u64, bytes: usize) -> std::io::Result<Vec<Event>>;
+
+    /// Goes to the event with this number.
+    fn rewind(&mut self, seq: u64) -> std::io::Result<()>;
 }

@@ -1,0 +1,88 @@
+//! Replicating a build to the history backend that its pipeline names.
+
+use std::{path::Path, time::Duration};
+
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
+
+use crate::{
+    commands::output::warn,
+    engine::ports::{
+        Progress,
+        backend::{Backend, BackendError, NewBuild},
+    },
+    event::{Body, BuildNumbered},
+    history::{UploadError, Uploader},
+    journal::JournalTail,
+    plugin::{Host, backend::HistoryPlugin},
+};
+
+/// How long a build waits for its number before it starts without one.
+const NUMBER_WAIT: Duration = Duration::from_secs(5);
+
+/// A replication that is under way.
+pub(super) struct Replication {
+    backend: String,
+    task: JoinHandle<Result<u64, UploadError>>,
+    begun: mpsc::UnboundedReceiver<Result<u64, BackendError>>,
+}
+
+impl Replication {
+    /// Starts it on the plugins' runtime.
+    pub(super) fn start(
+        host: &Host,
+        plugin: HistoryPlugin,
+        build: NewBuild,
+        journal: &Path,
+        progress: watch::Receiver<Progress>,
+    ) -> std::io::Result<Self> {
+        let backend = plugin.name().to_owned();
+        let uploader = Uploader::new(plugin, JournalTail::open(journal)?, build, progress);
+        let (sender, begun) = mpsc::unbounded_channel();
+        Ok(Replication { backend, task: host.spawn(uploader.run(sender)), begun })
+    }
+
+    /// The build's number, if the backend gives it soon. If not, the build runs without one.
+    pub(super) async fn number(&mut self) -> Option<u64> {
+        let reason = match tokio::time::timeout(NUMBER_WAIT, self.begun.recv()).await {
+            Ok(Some(Ok(number))) => return Some(number),
+            Ok(Some(Err(error))) => error.message,
+            Ok(None) => "it stopped".to_owned(),
+            Err(_) => format!("no answer within {} s", NUMBER_WAIT.as_secs()),
+        };
+        warn(&format!(
+            "history backend {}: {reason}\nThe build runs on without a number; its journal keeps it meanwhile.",
+            self.backend
+        ));
+        None
+    }
+
+    /// Tells of a number that comes while the build runs.
+    pub(super) fn tell_late(&mut self, late: mpsc::UnboundedSender<Body>) {
+        let (_, empty) = mpsc::unbounded_channel();
+        let mut begun = std::mem::replace(&mut self.begun, empty);
+        let by = self.backend.clone();
+        tokio::spawn(async move {
+            while let Some(answer) = begun.recv().await {
+                if let Ok(number) = answer {
+                    let _ = late.send(Body::BuildNumbered(BuildNumbered { number, by: by.clone() }));
+                }
+            }
+        });
+    }
+
+    /// The name of the backend.
+    pub(super) fn backend(&self) -> &str {
+        &self.backend
+    }
+
+    /// Waits until the backend has the whole build, or has had its chance. The build's number there.
+    pub(super) async fn finish(self) -> Result<u64, UploadError> {
+        match self.task.await {
+            Ok(result) => result,
+            Err(error) => Err(UploadError::Journal(std::io::Error::other(error.to_string()))),
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! Replicating a build's journal to a history backend.
+
+mod uploader;
+
+pub use uploader::{LEASE, UploadError, Uploader};

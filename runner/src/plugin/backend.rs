@@ -1,0 +1,293 @@
+//! History backends.
+
+use std::{path::Path, time::Duration};
+
+use wasmtime::Store;
+
+use crate::{
+    engine::ports::backend::{Backend, BackendError, Grant, Listed, NewBuild, Written},
+    event::{Body, Event, Outcome, Payload, UnixMs},
+    pipeline::{Allow, Json},
+    plugin::{
+        Host, Kind, PluginError,
+        bindings::{
+            history::{
+                HistoryBackend,
+                dcd::plugin::build_types,
+                exports::dcd::plugin::history::{self, BuildFilter, Page, WriteOutcome},
+            },
+            types::Error,
+        },
+        call::{QUICK, limited},
+        engine::{Access, Compiled},
+        guest::{Guest, Io, Tail},
+        locate::Located,
+        step::{check_schema, expect_kind, parse_schema, plugin_error},
+    },
+};
+
+/// How long a backend may take for one call.
+const CALL_LIMIT: Duration = Duration::from_secs(30);
+/// How many builds or events are asked for at once.
+const PAGE: u32 = 200;
+
+/// A history backend that is ready to be used. Its calls run where they are awaited: on the plugins' runtime.
+pub struct HistoryPlugin {
+    compiled: Compiled,
+    config: String,
+    /// Made with the first call, and again after one that broke it.
+    instance: Option<Instance>,
+    tail: Tail,
+}
+
+struct Instance {
+    store: Store<Guest>,
+    guest: HistoryBackend,
+}
+
+impl HistoryPlugin {
+    /// Compiles the plugin and checks its config by the schema. The second value is what is wrong with that.
+    pub fn load(
+        host: &Host,
+        located: &Located,
+        allow: &Allow,
+        workspace: &Path,
+        with: &Json,
+    ) -> Result<(Self, Vec<PluginError>), PluginError> {
+        expect_kind(located, Kind::HistoryBackend, "`history`")?;
+        let compiled = host.compile(located, allow, workspace)?;
+        let plugin = compiled.clone();
+        let info = compiled.runtime.block_on(async move {
+            let mut store = plugin.store(Io::Tail(Tail::default()), Access::Nothing)?;
+            limited(&plugin.name, "describe", QUICK, async {
+                let instance = plugin.pre.instantiate_async(&mut store).await?;
+                let guest = HistoryBackend::new(&mut store, &instance)?;
+                guest.dcd_plugin_history().call_describe(&mut store).await
+            })
+            .await
+        })?;
+        let schema = parse_schema(&compiled.name, &info.config_schema)?;
+        let wrong = check_schema(&compiled.name, &schema, with)?;
+        let config = with.value.to_string();
+        Ok((HistoryPlugin { compiled, config, instance: None, tail: Tail::default() }, wrong))
+    }
+
+    /// Makes and opens an instance, if there is none.
+    async fn open(&mut self) -> Result<(), BackendError> {
+        if self.instance.is_some() {
+            return Ok(());
+        }
+        let io = Io::Tail(self.tail.clone());
+        let mut store = self.compiled.store(io, Access::Granted(&[])).map_err(|error| self.broken(error))?;
+        let opened = limited(&self.compiled.name, "open", CALL_LIMIT, async {
+            let instance = self.compiled.pre.instantiate_async(&mut store).await?;
+            let guest = HistoryBackend::new(&mut store, &instance)?;
+            let answer = guest.dcd_plugin_history().call_open(&mut store, &self.config).await?;
+            Ok((guest, answer))
+        });
+        let (guest, answer) = opened.await.map_err(|error| self.broken(error))?;
+        answer.map_err(|error| self.refused(error))?;
+        self.instance = Some(Instance { store, guest });
+        Ok(())
+    }
+
+    /// One call. Whatever breaks the instance costs it; the next call makes a new one.
+    async fn call<T>(
+        &mut self,
+        what: &'static str,
+        call: impl AsyncFnOnce(&history::Guest, &mut Store<Guest>) -> wasmtime::Result<Result<T, Error>>,
+    ) -> Result<T, BackendError> {
+        self.open().await?;
+        let Some(mut instance) = self.instance.take() else {
+            return Err(self.broken(PluginError::new(format!("plugin {} is not open", self.compiled.name))));
+        };
+        let calling = call(instance.guest.dcd_plugin_history(), &mut instance.store);
+        let answer = limited(&self.compiled.name, what, CALL_LIMIT, calling).await;
+        let answer = answer.map_err(|error| self.broken(error))?;
+        self.instance = Some(instance);
+        answer.map_err(|error| self.refused(error))
+    }
+
+    /// The instance trapped, took too long, or could not be made.
+    fn broken(&self, error: PluginError) -> BackendError {
+        let said = self.tail.take();
+        let message = if said.is_empty() { error.message } else { format!("{}; it said: {said}", error.message) };
+        BackendError { message, help: error.help, transient: true }
+    }
+
+    /// The plugin answered with an error.
+    fn refused(&self, error: Error) -> BackendError {
+        let transient = matches!(error, Error::Unavailable(_));
+        let lacking = self.compiled.lacking.as_deref().map(str::to_owned);
+        let error = plugin_error(&self.compiled.name, error);
+        BackendError { message: error.message, help: error.help.or(lacking), transient }
+    }
+}
+
+impl Backend for HistoryPlugin {
+    fn name(&self) -> &str {
+        &self.compiled.name
+    }
+
+    async fn begin(&mut self, build: &NewBuild) -> Result<Grant, BackendError> {
+        let build = history::NewBuild {
+            component: build.component.clone(),
+            run_id: build.id.clone(),
+            started_at: build.started_at,
+            lease_ttl_ms: build.lease_ms,
+            metadata: serde_json::to_string(&build.metadata).unwrap_or_else(|_| "{}".to_owned()),
+        };
+        let grant = self.call("begin-build", async |guest, store| guest.call_begin_build(store, &build).await).await?;
+        Ok(Grant { number: grant.build.number, lease: grant.lease.token, next_seq: grant.next_seq })
+    }
+
+    async fn append(
+        &mut self,
+        component: &str,
+        grant: &Grant,
+        events: Vec<Event>,
+    ) -> Result<Written, BackendError> {
+        let id = build_id(component, grant.number);
+        let first = events.first().map_or(0, |event| event.seq);
+        let events: Vec<_> = events.into_iter().map(to_wit).collect();
+        let call = async |guest: &history::Guest, store: &mut Store<Guest>| {
+            guest.call_append(store, &id, &grant.lease, first, &events).await
+        };
+        self.call("append", call).await.map(written)
+    }
+
+    async fn finish(
+        &mut self,
+        component: &str,
+        grant: &Grant,
+        end: u64,
+        outcome: Outcome,
+        at: UnixMs,
+    ) -> Result<Written, BackendError> {
+        let id = build_id(component, grant.number);
+        let status = to_status(outcome);
+        let call = async |guest: &history::Guest, store: &mut Store<Guest>| {
+            guest.call_finish_build(store, &id, &grant.lease, end, status, at).await
+        };
+        self.call("finish-build", call).await.map(written)
+    }
+
+    async fn renew(&mut self, component: &str, grant: &Grant, lease_ms: u32) -> Result<bool, BackendError> {
+        let id = build_id(component, grant.number);
+        let call = async |guest: &history::Guest, store: &mut Store<Guest>| {
+            guest.call_renew_lease(store, &id, &grant.lease, lease_ms).await
+        };
+        Ok(self.call("renew-lease", call).await?.is_some())
+    }
+
+    async fn list(&mut self, component: Option<&str>, limit: usize) -> Result<Vec<Listed>, BackendError> {
+        let filter = BuildFilter {
+            component: component.map(str::to_owned),
+            statuses: Vec::new(),
+            started_after: None,
+            started_before: None,
+        };
+        let mut builds = Vec::new();
+        let mut cursor = None;
+        loop {
+            let wanted = u32::try_from(limit - builds.len()).unwrap_or(PAGE).min(PAGE);
+            let page = Page { limit: wanted, cursor: cursor.take() };
+            let call = async |guest: &history::Guest, store: &mut Store<Guest>| {
+                guest.call_list_builds(store, &filter, &page).await
+            };
+            let page = self.call("list-builds", call).await?;
+            builds.extend(page.items.into_iter().map(listed));
+            builds.truncate(limit);
+            match page.next {
+                Some(next) if builds.len() < limit => cursor = Some(next),
+                _ => return Ok(builds),
+            }
+        }
+    }
+
+    async fn read(
+        &mut self,
+        component: &str,
+        number: u64,
+        step: Option<&str>,
+        from: u64,
+    ) -> Result<(Vec<Event>, Option<u64>), BackendError> {
+        let id = build_id(component, number);
+        let step = step.map(str::to_owned);
+        let call = async |guest: &history::Guest, store: &mut Store<Guest>| {
+            guest.call_read_events(store, &id, step.as_deref(), from, PAGE).await
+        };
+        let page = self.call("read-events", call).await?;
+        Ok((page.items.into_iter().map(from_wit).collect(), page.next_seq))
+    }
+}
+
+fn build_id(component: &str, number: u64) -> build_types::BuildId {
+    build_types::BuildId { component: component.to_owned(), number }
+}
+
+fn written(outcome: WriteOutcome) -> Written {
+    match outcome {
+        WriteOutcome::Stored(next) => Written::Stored(next),
+        WriteOutcome::Gap(from) => Written::Gap(from),
+        WriteOutcome::Fenced => Written::Fenced,
+    }
+}
+
+fn to_wit(event: Event) -> build_types::Event {
+    build_types::Event {
+        seq: event.seq,
+        at: event.at,
+        kind: event.body.kind().to_owned(),
+        step: event.step.map(|step| step.to_string()),
+        payload: match event.body.payload() {
+            Payload::Json(text) => build_types::Payload::Json(text),
+            Payload::Bytes(bytes) => build_types::Payload::Bytes(bytes.to_vec()),
+        },
+    }
+}
+
+fn from_wit(event: build_types::Event) -> Event {
+    let payload = match event.payload {
+        build_types::Payload::Json(text) => Payload::Json(text),
+        build_types::Payload::Bytes(bytes) => Payload::Bytes(bytes.into()),
+    };
+    Event {
+        seq: event.seq,
+        at: event.at,
+        step: event.step.map(Into::into),
+        body: Body::from_parts(&event.kind, payload),
+    }
+}
+
+/// A build is never skipped; should one be, it did what it should.
+fn to_status(outcome: Outcome) -> build_types::Status {
+    match outcome {
+        Outcome::Success | Outcome::Skip => build_types::Status::Success,
+        Outcome::Failure => build_types::Status::Failure,
+        Outcome::Timeout => build_types::Status::Timeout,
+        Outcome::Error => build_types::Status::Error,
+        Outcome::Cancellation => build_types::Status::Cancellation,
+    }
+}
+
+fn listed(build: build_types::Build) -> Listed {
+    let outcome = match build.status {
+        build_types::Status::Running => None,
+        build_types::Status::Success => Some(Outcome::Success),
+        build_types::Status::Failure => Some(Outcome::Failure),
+        build_types::Status::Error => Some(Outcome::Error),
+        build_types::Status::Timeout => Some(Outcome::Timeout),
+        build_types::Status::Cancellation => Some(Outcome::Cancellation),
+    };
+    Listed {
+        id: build.run_id,
+        number: build.id.number,
+        component: build.id.component,
+        outcome,
+        started_at: build.started_at,
+        finished_at: build.finished_at,
+        lease_expires_at: build.lease_expires_at,
+        metadata: serde_json::from_str(&build.metadata).unwrap_or_default(),
+    }
+}
