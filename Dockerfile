@@ -13,10 +13,7 @@ RUN if command -v apk >/dev/null; then apk add --no-cache gcc musl-dev; fi \
  && rustup target add "$(uname -m)-unknown-linux-musl"
 
 # The dependencies, against empty sources: this layer lasts until a manifest changes.
-<<<<<<< HEAD
-=======
 # (So no manifest may name a test or bench target: cargo would look for its file here.)
->>>>>>> infra
 # rust-toolchain.toml stays out: it would make rustup fetch components that nothing here uses.
 COPY Cargo.toml Cargo.lock ./
 COPY runner/Cargo.toml runner/

@@ -1,7 +1,8 @@
 //! What wit-bindgen makes of `wit/`. Nothing here is part of the crate's interface.
 //!
-//! The types of `dcd:plugin/types` are written by hand in [`crate::types`], so that they can carry `From`, `Display`
-//! and documentation; both worlds share them, and the imports of [`imports`], by the `with` tables below.
+//! The types of `dcd:plugin/types` are written by hand in [`crate::types`], so that they can carry `From`,
+//! `Display` and documentation; both worlds share them, and the imports of [`imports`], by the `with` tables
+//! below.
 #![allow(missing_docs, unreachable_pub, unsafe_code, clippy::all, clippy::pedantic)]
 
 pub mod imports {

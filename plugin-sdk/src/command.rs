@@ -114,7 +114,8 @@ impl Command {
         self
     }
 
-    /// Returns output too; at most 1 MiB of each stream unless [`capture_limit`](Self::capture_limit) says more.
+    /// Returns output too; at most 1 MiB of each stream unless [`capture_limit`](Self::capture_limit) says
+    /// more.
     pub fn capture(mut self, capture: Capture) -> Self {
         self.capture = capture;
         self
@@ -136,8 +137,8 @@ impl Command {
         &self.args
     }
 
-    /// Runs the program and waits for its end. A program that ends with another code than 0 is no error here: see
-    /// [`Exit::success`].
+    /// Runs the program and waits for its end. A program that ends with another code than 0 is no error here:
+    /// see [`Exit::success`].
     pub fn run(self) -> Result<Exit, StepError> {
         crate::host::run(&self)
     }

@@ -8,8 +8,8 @@ use crate::types::{Error, PluginInfo};
 
 /// What can be a plugin's configuration. Derive `Deserialize` and `JsonSchema`; nothing else is needed.
 ///
-/// The runner checks the user's configuration against the schema before the plugin is called, and shows the fields'
-/// doc comments to the user. `#[serde(deny_unknown_fields)]` is what catches misspelt fields.
+/// The runner checks the user's configuration against the schema before the plugin is called, and shows the
+/// fields' doc comments to the user. `#[serde(deny_unknown_fields)]` is what catches misspelt fields.
 pub trait Config: DeserializeOwned + JsonSchema {}
 
 impl<T: DeserializeOwned + JsonSchema> Config for T {}
@@ -23,7 +23,8 @@ pub trait Package {
 
 /// Reads a configuration. Errors carry a JSON Pointer to the offending place.
 pub fn parse<C: Config>(json: &str) -> Result<C, Error> {
-    // By way of a value: so messages have no line and column, which mean nothing in the text that the runner made.
+    // By way of a value: so messages have no line and column, which mean nothing in the text that the runner
+    // made.
     let value: serde_json::Value = serde_json::from_str(json)
         .map_err(|error| Error::invalid_config("", format!("the configuration is not JSON: {error}")))?;
     serde_path_to_error::deserialize(value)
@@ -49,7 +50,8 @@ fn pointer(path: &Path) -> String {
     path.iter().fold(String::new(), |pointer, segment| match segment {
         Segment::Seq { index } => format!("{pointer}/{index}"),
         Segment::Map { key } => format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1")),
-        // A variant's name is not a place in the document unless it is also a key, and then it comes as a key.
+        // A variant's name is not a place in the document unless it is also a key, and then it comes as a
+        // key.
         Segment::Enum { .. } | Segment::Unknown => pointer,
     })
 }

@@ -14,11 +14,12 @@ use crate::types::Error;
 
 /// A place that keeps builds.
 ///
-/// Every call may be repeated: the runner does so whenever an answer was lost, also with an instance of the plugin
-/// made anew. Expected outcomes are values ([`WriteOutcome`]); errors are for what went wrong, and
+/// Every call may be repeated: the runner does so whenever an answer was lost, also with an instance of the
+/// plugin made anew. Expected outcomes are values ([`WriteOutcome`]); errors are for what went wrong, and
 /// [`Error::Unavailable`] is the only one that is tried again.
 ///
-/// Methods take `&self`; an instance is used by one call at a time, so a [`std::cell::RefCell`] is enough for state.
+/// Methods take `&self`; an instance is used by one call at a time, so a [`std::cell::RefCell`] is enough for
+/// state.
 pub trait HistoryBackend: Sized + 'static {
     /// One line that says where builds are kept.
     const SUMMARY: &'static str;
@@ -29,7 +30,8 @@ pub trait HistoryBackend: Sized + 'static {
     /// The backend's settings.
     type Config: Config;
 
-    /// Called once, before everything below. A wrong configuration is reported here. Called again when it failed.
+    /// Called once, before everything below. A wrong configuration is reported here. Called again when it
+    /// failed.
     fn open(config: Self::Config) -> Result<Self, Error>;
 
     /// One cheap round trip, for `dcd doctor`.
@@ -39,8 +41,8 @@ pub trait HistoryBackend: Sized + 'static {
 
     /// Allocates the component's next number and creates the build, atomically.
     ///
-    /// Numbers start at 1 and are unique and without gaps per component, under any number of writers. The same
-    /// [`NewBuild::run_id`] always gets the same number, and each time a new lease with a higher fence.
+    /// Numbers start at 1 and are unique and without gaps per component, under any number of writers. The
+    /// same [`NewBuild::run_id`] always gets the same number, and each time a new lease with a higher fence.
     fn begin_build(&self, build: NewBuild) -> Result<Grant, Error>;
 
     /// Stores events, contiguous from `first_seq`. Skips what is already stored and keeps the rest.
@@ -52,7 +54,8 @@ pub trait HistoryBackend: Sized + 'static {
         events: Vec<Event>,
     ) -> Result<WriteOutcome, Error>;
 
-    /// Ends a build. [`WriteOutcome::Gap`] unless `final_seq` is the tail, so a finished build is never truncated.
+    /// Ends a build. [`WriteOutcome::Gap`] unless `final_seq` is the tail, so a finished build is never
+    /// truncated.
     fn finish_build(
         &self,
         build: BuildId,

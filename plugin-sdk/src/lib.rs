@@ -1,7 +1,7 @@
 //! Write plugins for `DistributedCD`: kinds of steps, and places that keep builds.
 //!
-//! A plugin is a WebAssembly component. It runs in a sandbox and touches what it was granted, nothing else. This is
-//! all of one:
+//! A plugin is a WebAssembly component. It runs in a sandbox and touches what it was granted, nothing else.
+//! This is all of one:
 //!
 //! ```
 //! use dcd_plugin_sdk::{StepContext, StepError, StepOutput, StepType, http};
@@ -85,8 +85,9 @@
 //!
 //! # What a plugin may not do
 //!
-//! There are no threads and no processes (but see [`StepContext::command`]). A call that runs over the runner's time
-//! limit, or over its memory limit, is ended, and so is one that panics; its message reaches the user.
+//! There are no threads and no processes (but see [`StepContext::command`]). A call that runs over the
+//! runner's time limit, or over its memory limit, is ended, and so is one that panics; its message reaches
+//! the user.
 
 #[doc(hidden)]
 pub mod bindings;

@@ -1,7 +1,7 @@
 //! The custom section `dcd:manifest`, and the macros that write it.
 //!
-//! The runner reads it before it compiles a plugin, so that a plugin made for another version is a sentence and not a
-//! linker's error. It is made at compile time, from constants, as text of exactly its own length.
+//! The runner reads it before it compiles a plugin, so that a plugin made for another version is a sentence
+//! and not a linker's error. It is made at compile time, from constants, as text of exactly its own length.
 
 /// The version of the WIT package that this crate speaks.
 pub const API: &str = "dcd:plugin@0.1.0";
@@ -75,9 +75,9 @@ pub const fn join<const N: usize>(pieces: &[Piece]) -> [u8; N] {
 
 /// Exports a type as a step type. Call it once, in the plugin's `lib.rs`.
 ///
-/// The plugin's name is the package's name, unless `name:` says another. `asks:` states what the plugin needs and
-/// why; whoever installs the plugin is shown it and decides. The kinds are `http`, `tcp`, `env`, `fs`, `exec` and
-/// `secrets`.
+/// The plugin's name is the package's name, unless `name:` says another. `asks:` states what the plugin needs
+/// and why; whoever installs the plugin is shown it and decides. The kinds are `http`, `tcp`, `env`, `fs`,
+/// `exec` and `secrets`.
 ///
 /// ```ignore
 /// dcd_plugin_sdk::export_step!(Deploy);

@@ -13,8 +13,8 @@ use crate::types::Diagnostic;
 
 /// A kind of step. What it writes to stdout and stderr is the step's output.
 ///
-/// The whole of a plugin is an implementation of this trait and a call of [`export_step!`](crate::export_step); see
-/// the [crate's first page](crate).
+/// The whole of a plugin is an implementation of this trait and a call of
+/// [`export_step!`](crate::export_step); see the [crate's first page](crate).
 pub trait StepType: Sized {
     /// One line that says what a step of this type does.
     const SUMMARY: &'static str;

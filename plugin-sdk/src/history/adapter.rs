@@ -12,8 +12,8 @@ use crate::bindings::history::exports::dcd::plugin::history::Guest;
 use crate::config::{self, Package};
 use crate::types::{Error, PluginInfo};
 
-/// Where the open backend lives between calls; implemented by [`export_history!`](crate::export_history), because a
-/// static cannot be generic.
+/// Where the open backend lives between calls; implemented by [`export_history!`](crate::export_history),
+/// because a static cannot be generic.
 #[doc(hidden)]
 pub trait Slot: HistoryBackend {
     fn slot<R>(use_slot: impl FnOnce(&RefCell<Option<Rc<Self>>>) -> R) -> R;

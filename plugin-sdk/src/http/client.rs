@@ -67,7 +67,8 @@ impl Client {
         self
     }
 
-    /// Sends a request and reads the whole answer. Any status is an answer: see [`Response::error_for_status`].
+    /// Sends a request and reads the whole answer. Any status is an answer: see
+    /// [`Response::error_for_status`].
     // By value: a request is sent once, and its body may be large.
     #[allow(clippy::needless_pass_by_value)]
     pub fn send(&self, request: Request) -> Result<Response, Error> {

@@ -72,8 +72,9 @@ impl Response {
         })
     }
 
-    /// Makes any status but 2xx an error of the kind that it means: 401 and 403 denied, 404 and 410 not found, 408,
-    /// 429 and 5xx unavailable (with the wait that the server asked for), others [`types::Error::Other`].
+    /// Makes any status but 2xx an error of the kind that it means: 401 and 403 denied, 404 and 410 not
+    /// found, 408, 429 and 5xx unavailable (with the wait that the server asked for), others
+    /// [`types::Error::Other`].
     pub fn error_for_status(self) -> Result<Self, types::Error> {
         if (200..300).contains(&self.status) {
             return Ok(self);

@@ -12,8 +12,8 @@ pub struct Url {
 }
 
 impl Url {
-    /// Reads a URL. A fragment is dropped, as it is never sent. A user name or password is refused, as it would end
-    /// up in logs: send the header `authorization`.
+    /// Reads a URL. A fragment is dropped, as it is never sent. A user name or password is refused, as it
+    /// would end up in logs: send the header `authorization`.
     pub fn parse(text: &str) -> Result<Self, Error> {
         // No message repeats the URL: it may hold a token.
         let wrong = |why: &str| Error::InvalidRequest(format!("the URL {why}"));

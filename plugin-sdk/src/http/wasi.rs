@@ -74,7 +74,8 @@ impl Exchange<'_> {
         options
     }
 
-    /// Sends the body. That it is not taken is no error: the server may have answered early, and the answer says why.
+    /// Sends the body. That it is not taken is no error: the server may have answered early, and the answer
+    /// says why.
     fn write(
         &self,
         body: OutgoingBody,

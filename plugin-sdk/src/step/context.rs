@@ -53,13 +53,14 @@ impl StepContext {
         Command::new(program)
     }
 
-    /// The secret `name`. It is masked in everything that is printed from now on. It needs the grant `secrets`.
+    /// The secret `name`. It is masked in everything that is printed from now on. It needs the grant
+    /// `secrets`.
     pub fn secret(&self, name: &str) -> Result<String, Error> {
         secrets::get(name)
     }
 
-    /// True once the user pressed Ctrl-C or the step's deadline passed. A step that takes long asks now and then, and
-    /// answers [`StepError::Cancelled`](crate::StepError::Cancelled).
+    /// True once the user pressed Ctrl-C or the step's deadline passed. A step that takes long asks now and
+    /// then, and answers [`StepError::Cancelled`](crate::StepError::Cancelled).
     pub fn cancelled(&self) -> bool {
         crate::host::cancelled()
     }

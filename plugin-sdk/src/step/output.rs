@@ -73,7 +73,8 @@ pub enum StepError {
     Failed(Fault),
     /// The plugin stopped because it was asked to. The step's outcome is `cancellation`.
     Cancelled,
-    /// The plugin could not do its job. The step's outcome is `error`. This is what `?` makes of other errors.
+    /// The plugin could not do its job. The step's outcome is `error`. This is what `?` makes of other
+    /// errors.
     Broken(Error),
 }
 

@@ -1,5 +1,5 @@
-//! A history backend that fails on request, and otherwise keeps builds in memory. The runner's tests use it to show that
-//! a broken backend never stops a step.
+//! A history backend that fails on request, and otherwise keeps builds in memory. The runner's tests use it
+//! to show that a broken backend never stops a step.
 
 mod memory;
 mod misdeed;

@@ -1,10 +1,11 @@
 //! Giving numbers.
 //!
-//! A number is given by linking a finished file to `numbers/<n>`, which succeeds for one writer only. A writer tries the
-//! number after the highest, then the next and the next, so there is never a gap.
+//! A number is given by linking a finished file to `numbers/<n>`, which succeeds for one writer only. A
+//! writer tries the number after the highest, then the next and the next, so there is never a gap.
 //!
-//! Then `runs/<run id>` is written, then the build's directory. So a run without an index entry can only have a number
-//! without a directory; of these there are few, and they are looked through before another number is taken.
+//! Then `runs/<run id>` is written, then the build's directory. So a run without an index entry can only have
+//! a number without a directory; of these there are few, and they are looked through before another number is
+//! taken.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -73,7 +74,8 @@ fn claim_with(component: &ComponentDir, hidden: &Path, run_id: &str) -> Result<u
     let mut number = component.given()?.into_iter().max().unwrap_or(0) + 1;
     loop {
         let dir = component.build(number);
-        // Over a network a link may have been made though the answer says that it exists: so look whose it is.
+        // Over a network a link may have been made though the answer says that it exists: so look whose it
+        // is.
         if files::link(hidden, &dir.claim())? || has(&dir, run_id)? {
             return Ok(number);
         }
@@ -96,7 +98,8 @@ fn complete(dir: &BuildDir, run_id: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Makes `runs` when somebody lost it, from what gave the numbers; the directory appears with all its entries.
+/// Makes `runs` when somebody lost it, from what gave the numbers; the directory appears with all its
+/// entries.
 fn restore_index(component: &ComponentDir) -> Result<(), Error> {
     let runs = component.runs();
     if runs.is_dir() {

@@ -67,7 +67,8 @@ pub(crate) fn link(hidden: &Path, path: &Path) -> Result<bool, Error> {
     }
 }
 
-/// Makes what was linked or renamed survive a power cut. Not every drive can, and none needs it to be correct.
+/// Makes what was linked or renamed survive a power cut. Not every drive can, and none needs it to be
+/// correct.
 pub(crate) fn sync_dir(dir: &Path) {
     if let Ok(dir) = File::open(dir) {
         _ = dir.sync_all();

@@ -12,12 +12,13 @@
 //!
 //! A component's name is written with `%XX` for everything but letters, digits, `-`, `_` and inner dots.
 //!
-//! Any number of writers in any processes may share the directory, as long as its file system has hard links and
-//! atomic renames (local ones and NFS do). Files appear complete or not at all: each is written under another name,
-//! synced, then linked or renamed. To remove old builds, delete their directories but keep `numbers`, or numbers will
-//! be given again.
+//! Any number of writers in any processes may share the directory, as long as its file system has hard links
+//! and atomic renames (local ones and NFS do). Files appear complete or not at all: each is written under
+//! another name, synced, then linked or renamed. To remove old builds, delete their directories but keep
+//! `numbers`, or numbers will be given again.
 //!
-//! One run is begun by one runner at a time; that a runner repeats `begin-build`, also after a crash, is expected.
+//! One run is begun by one runner at a time; that a runner repeats `begin-build`, also after a crash, is
+//! expected.
 
 mod begin;
 mod events;

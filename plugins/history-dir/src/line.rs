@@ -35,7 +35,8 @@ impl Verbatim {
     }
 }
 
-/// JSON that would not come back if it were embedded: on several lines, null, or what looks like a quoted one.
+/// JSON that would not come back if it were embedded: on several lines, null, or what looks like a quoted
+/// one.
 fn is_misread(json: &str) -> bool {
     json.contains(['\n', '\r']) || json == "null" || serde_json::from_str::<Quoted>(json).is_ok()
 }

@@ -1,8 +1,9 @@
 //! Builds, newest first.
 //!
-//! Within a component the higher number is newer; between components the later start is. So a page costs about as many
-//! files as it has builds, however many there are. The cursor says for each component which number comes next: builds
-//! that begin while somebody turns pages are on none of them, and none is shown twice.
+//! Within a component the higher number is newer; between components the later start is. So a page costs
+//! about as many files as it has builds, however many there are. The cursor says for each component which
+//! number comes next: builds that begin while somebody turns pages are on none of them, and none is shown
+//! twice.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -20,24 +20,26 @@ pub struct Config {
     /// The body, as text. Not together with `json`.
     #[serde(default)]
     pub body: Option<String>,
-    /// The body, as any JSON value but null; sets the content type unless `headers` does. Not together with `body`.
+    /// The body, as any JSON value but null; sets the content type unless `headers` does. Not together with
+    /// `body`.
     #[serde(default)]
     pub json: Option<serde_json::Value>,
-    /// Which statuses are a success: one such as 204, a class such as "2xx", or a list of these. Default: "2xx".
+    /// Which statuses are a success: one such as 204, a class such as "2xx", or a list of these. Default:
+    /// "2xx".
     #[serde(default)]
     pub expect_status: Option<Expect>,
     /// How often to try again after 429, 502, 503, 504, or no answer at all. Default: 0.
     #[serde(default)]
     pub retries: u32,
-    /// How long to wait before trying again, such as "2s", "500ms" or "1m30s"; longer when the server asks for it.
-    /// Default: "1s".
+    /// How long to wait before trying again, such as "2s", "500ms" or "1m30s"; longer when the server asks
+    /// for it. Default: "1s".
     #[serde(default)]
     pub retry_delay: Option<String>,
     /// How long each attempt may take, such as "10s". Default: "60s".
     #[serde(default)]
     pub timeout: Option<String>,
-    /// The step's outputs: each name with what it is: "status", "body", "header:NAME", or a JSON Pointer such as
-    /// "/items/0/id" into the answer's JSON body. The output `status` is always there.
+    /// The step's outputs: each name with what it is: "status", "body", "header:NAME", or a JSON Pointer such
+    /// as "/items/0/id" into the answer's JSON body. The output `status` is always there.
     #[serde(default)]
     pub outputs: BTreeMap<String, String>,
 }

@@ -4,7 +4,8 @@
 //! { "uses": "http", "with": { "url": "https://chat.example/room", "json": { "text": "released" }, "retries": 3 } }
 //! ```
 //!
-//! It prints one line per attempt. Values of headers and of the query are never printed, as they may hold tokens.
+//! It prints one line per attempt. Values of headers and of the query are never printed, as they may hold
+//! tokens.
 
 mod config;
 mod duration;
