@@ -75,13 +75,15 @@
 //! # What there is
 //!
 //! - [`StepType`] and [`HistoryBackend`], the two kinds of plugins, and the macros [`export_step!`] and
-//!   [`export_history!`]. Types and documentation of the configuration become the JSON Schema that the runner checks
-//!   pipelines against.
-//! - [`Error`], which the errors of [`std::io`], [`serde_json`] and [`http`] turn into by `?`, and [`Help`], which adds
-//!   what the user should try. [`StepError`] tells work that said no from a plugin that could not do its job.
-//! - [`http`], [`command`](mod@command), [`secrets`] and [`log`](mod@log): what the runner does for a plugin. Files,
-//!   the environment, clocks and randomness are those of the standard library.
-//! - [`mock`], which stands in for the runner in `cargo test`: everything here also compiles for the machine at hand.
+//!   [`export_history!`]. Types and documentation of the configuration become the JSON Schema that the runner
+//!   checks pipelines against.
+//! - [`Error`], which the errors of [`std::io`], [`serde_json`] and [`http`] turn into by `?`, and [`Help`],
+//!   which adds what the user should try. [`StepError`] tells work that said no from a plugin that could not do
+//!   its job.
+//! - [`http`], [`command`](mod@command), [`secrets`] and [`log`](mod@log): what the runner does for a plugin.
+//!   Files, the environment, clocks and randomness are those of the standard library.
+//! - [`mock`], which stands in for the runner in `cargo test`: everything here also compiles for the machine at
+//!   hand.
 //!
 //! # What a plugin may not do
 //!

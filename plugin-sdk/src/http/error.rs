@@ -65,7 +65,8 @@ impl From<Error> for types::Error {
         let fault = Fault::new(error.message());
         match error {
             Error::Denied { origin, .. } => Self::Denied(fault.code("http/denied").help(format!(
-                "grant it in the plugin's entry of the pipeline's `plugins` block: \"allow\": {{\"http\": [\"{origin}\"]}}"
+                "grant it in the plugin's entry of the pipeline's `plugins` block: \
+                 \"allow\": {{\"http\": [\"{origin}\"]}}"
             ))),
             Error::Timeout(_) => Self::Unavailable(fault.code("http/timeout")),
             Error::Unreachable(_) => Self::Unavailable(fault.code("http/unreachable")),

@@ -63,7 +63,7 @@ pub(crate) fn link(hidden: &Path, path: &Path) -> Result<bool, Error> {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
         Err(error) => Err(Error::other(format!("cannot make the hard link {}: {error}", path.display()))
-            .help("build numbers need hard links: use a local directory, or NFS; most FUSE and SMB drives have none")),
+            .help("build numbers need hard links: use a local directory or NFS; most FUSE and SMB drives have none")),
     }
 }
 
