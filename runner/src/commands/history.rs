@@ -1,21 +1,18 @@
 //! `dcd history`
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::{
-    build::{Build, Step},
-    cli::{HistoryCommand, ListArgs, LogsArgs, ShowArgs, SourceArgs},
+    cli::{HistoryCommand, ListArgs, LogsArgs, ShowArgs},
     commands::{
-        load,
+        builds::Builds,
         output::{self, print, print_json},
     },
     error::{CommandError, Exit},
     event::Body,
-    facts::Fact,
-    journal::{Lookup, Reader, Store, StoreError},
-    report::{self, Style},
+    report::{self, Style, Summary},
     text,
 };
 
@@ -26,12 +23,70 @@ pub(super) fn history(command: HistoryCommand) -> Result<Exit, CommandError> {
         HistoryCommand::Logs(args) => logs(&args),
     }
 }
-fn list(_: &ListArgs) -> Result<Exit, CommandError> {
+
+fn list(args: &ListArgs) -> Result<Exit, CommandError> {
+    let builds = Builds::open(&args.source)?.list(args.limit)?;
+    if args.json {
+        print_json(&builds.iter().map(Summary::document).collect::<Value>());
+    } else if builds.is_empty() {
+        print("There are no builds here yet. Make one: dcd run\n");
+    } else {
+        print(&report::list(&builds, Style::of(&std::io::stdout())));
+    }
     Ok(Exit::Success)
 }
-fn show(_: &ShowArgs) -> Result<Exit, CommandError> {
+
+fn show(args: &ShowArgs) -> Result<Exit, CommandError> {
+    let mut builds = Builds::open(&args.source)?;
+    let found = builds.find(&args.build)?;
+    let build = builds.read(&found)?;
+    if args.json {
+        print_json(&report::document(&build));
+    } else {
+        print(&report::show(&build, Style::of(&std::io::stdout())));
+    }
     Ok(Exit::Success)
 }
-fn logs(_: &LogsArgs) -> Result<Exit, CommandError> {
+
+fn logs(args: &LogsArgs) -> Result<Exit, CommandError> {
+    let mut builds = Builds::open(&args.source)?;
+    let found = builds.find(&args.build)?;
+    // A plugin's output may hold what would drive a terminal; a pipe gets every byte as it was.
+    let terminal = std::io::stdout().is_terminal();
+    let mut guests = Vec::new();
+    if args.step.is_some() || terminal {
+        let build = builds.read(&found)?;
+        if let Some(step) = &args.step {
+            known_step(&build, step)?;
+        }
+        let is_guest = |kind: &str| !matches!(kind, "shell" | "exec");
+        guests = build.steps.into_iter().filter(|step| is_guest(&step.kind)).map(|step| step.name).collect();
+    }
+    let mut out = output::stdout();
+    builds.events(&found, args.step.as_deref(), &mut |event| {
+        let Body::StepOutput(bytes) = &event.body else { return };
+        let step = event.step.as_deref().unwrap_or_default();
+        if args.step.as_deref().is_some_and(|wanted| wanted != step) {
+            return;
+        }
+        // A reader that has seen enough, as `head`, is no failure.
+        let _ = if terminal && guests.iter().any(|guest| guest == step) {
+            out.write_all(&text::harmless(bytes))
+        } else {
+            out.write_all(bytes)
+        };
+    })?;
+    let _ = out.flush();
     Ok(Exit::Success)
+}
+
+fn known_step(build: &crate::build::Build, step: &str) -> Result<(), CommandError> {
+    if build.steps.iter().any(|known| known.name == step) {
+        return Ok(());
+    }
+    let names: Vec<_> = build.steps.iter().map(|step| format!("`{}`", step.name)).collect();
+    Err(CommandError::usage(
+        format!("the build has no step `{step}`"),
+        format!("its steps are {}", names.join(", ")),
+    ))
 }

@@ -126,7 +126,9 @@ fn collect(workspace: &Path, pipeline: &Pipeline, wrong: &mut Vec<Diagnostic>) -
     }
     if let Some(history) = &pipeline.history {
         match load_history(workspace, pipeline, &locator, history, &mut plugins) {
-            Ok(errors) => wrong.extend(errors.into_iter().map(|error| diagnostic(error, history.with.span("")))),
+            Ok(errors) => {
+                wrong.extend(errors.into_iter().map(|error| diagnostic(error, history.with.span(""))))
+            }
             Err(error) => wrong.push(diagnostic(error, history.uses.span.clone())),
         }
     }
@@ -171,6 +173,25 @@ impl Plugins {
             empty => Ok(empty.insert(Host::new()?)),
         }
     }
+}
+
+/// The history backend alone, if the pipeline names one.
+pub(super) fn history(
+    workspace: &Path,
+    loaded: &Loaded,
+) -> Result<Option<(Host, HistoryPlugin)>, CommandError> {
+    let Loaded { pipeline, definition } = loaded;
+    let Some(history) = &pipeline.history else { return Ok(None) };
+    let locator = Locator::new(workspace, &pipeline.plugins);
+    let mut plugins = Plugins::default();
+    let wrong = match load_history(workspace, pipeline, &locator, history, &mut plugins) {
+        Ok(errors) => errors.into_iter().map(|error| diagnostic(error, history.with.span(""))).collect(),
+        Err(error) => vec![diagnostic(error, history.uses.span.clone())],
+    };
+    if wrong.is_empty() {
+        return Ok(plugins.host.zip(plugins.history));
+    }
+    Err(rendered(&wrong, &definition.path, &definition.text))
 }
 
 /// What the pipeline grants the plugin.

@@ -1,5 +1,6 @@
 //! One file per command: each wires adapters to the engine and has no logic of its own.
 
+mod builds;
 mod collect;
 mod history;
 mod load;
@@ -9,8 +10,6 @@ mod replicate;
 mod run;
 mod steps;
 mod validate;
-
-use output::{print, print_json};
 
 use crate::{
     cli::Command,

@@ -73,8 +73,13 @@ fn build(
         _ => None,
     };
     let given = match &mut replication {
-        Some(replication) => runtime.block_on(replication.number()).map(|number| (number, replication.backend())),
-        None => Some((store.claim_number(&context.component, &context.id).map_err(|error| unwritable(&error))?, "journal")),
+        Some(replication) => {
+            runtime.block_on(replication.number()).map(|number| (number, replication.backend()))
+        }
+        None => Some((
+            store.claim_number(&context.component, &context.id).map_err(|error| unwritable(&error))?,
+            "journal",
+        )),
     };
     let numbered = given.map(|(number, by)| BuildNumbered { number, by: by.to_owned() });
     context.number = numbered.as_ref().map(|numbered| numbered.number);

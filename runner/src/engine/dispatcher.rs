@@ -62,11 +62,7 @@ where
     L::Error: 'static,
 {
     /// A dispatcher that keeps events in `log`, then shows them in `sinks`.
-    pub fn new(
-        log: L,
-        steps: S,
-        sinks: Vec<Box<dyn Sink>>,
-    ) -> Result<Self, RunError<L::Error>> {
+    pub fn new(log: L, steps: S, sinks: Vec<Box<dyn Sink>>) -> Result<Self, RunError<L::Error>> {
         Ok(Dispatcher { log, steps, names: Vec::new(), show: Show::start(sinks).map_err(RunError::Report)? })
     }
 

@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
     engine::message::{StepEnd, StepIndex, Stop},
-    event::{AttemptFinished, AttemptStarted, Body, BuildCancelling, BuildFinished, Outcome, StepFinished},
+    event::{
+        AttemptFinished, AttemptStarted, Body, BuildCancelling, BuildFinished, Outcome, StepFinished,
+        StepName,
+    },
 };
 
 /// How long a step has between being asked to stop and being killed.

@@ -106,7 +106,10 @@ impl Tail for JournalTail {
         let mut size = 0;
         while self.next < end && size < bytes {
             let Some(event) = self.reader.next_event()? else {
-                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "an event that was written is not there"));
+                return Err(io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    "an event that was written is not there",
+                ));
             };
             self.next = event.seq + 1;
             size += match &event.body {

@@ -111,7 +111,8 @@ impl HistoryPlugin {
     /// The instance trapped, took too long, or could not be made.
     fn broken(&self, error: PluginError) -> BackendError {
         let said = self.tail.take();
-        let message = if said.is_empty() { error.message } else { format!("{}; it said: {said}", error.message) };
+        let message =
+            if said.is_empty() { error.message } else { format!("{}; it said: {said}", error.message) };
         BackendError { message, help: error.help, transient: true }
     }
 
@@ -137,7 +138,9 @@ impl Backend for HistoryPlugin {
             lease_ttl_ms: build.lease_ms,
             metadata: serde_json::to_string(&build.metadata).unwrap_or_else(|_| "{}".to_owned()),
         };
-        let grant = self.call("begin-build", async |guest, store| guest.call_begin_build(store, &build).await).await?;
+        let grant = self
+            .call("begin-build", async |guest, store| guest.call_begin_build(store, &build).await)
+            .await?;
         Ok(Grant { number: grant.build.number, lease: grant.lease.token, next_seq: grant.next_seq })
     }
 

@@ -1,0 +1,125 @@
+//! Builds as JSON documents: the public shape, described in `docs/history.md`.
+
+use serde_json::{Value, json};
+
+use crate::{
+    build::{Attempt, Build, RUNNER_LOST, Step},
+    engine::ports::backend::{Listed, Metadata},
+    event::{Outcome, UnixMs},
+    text::rfc3339,
+};
+
+/// A build in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// Its id.
+    pub id: String,
+    /// Its number, once it has one.
+    pub number: Option<u64>,
+    /// What was built.
+    pub component: String,
+    /// How it ended; `None` while it runs.
+    pub outcome: Option<Outcome>,
+    /// Why, where the steps do not say it.
+    pub reason: Option<String>,
+    /// When it started.
+    pub started_at: UnixMs,
+    /// When it ended.
+    pub finished_at: Option<UnixMs>,
+    /// The pipeline, and what was built by whom.
+    pub metadata: Metadata,
+}
+
+impl Summary {
+    /// Of a build whose events were read.
+    pub fn of(build: &Build) -> Self {
+        Summary {
+            id: build.id.clone(),
+            number: build.number,
+            component: build.component.clone(),
+            outcome: build.outcome,
+            reason: build.reason.clone(),
+            started_at: build.started_at,
+            finished_at: build.finished_at,
+            metadata: Metadata::new(&build.pipeline, &build.facts),
+        }
+    }
+
+    /// Of a build that a history backend lists. One that runs although its lease is over is lost.
+    pub fn listed(listed: Listed, now: UnixMs) -> Self {
+        let lost = listed.outcome.is_none() && listed.lease_expires_at < now;
+        Summary {
+            id: listed.id,
+            number: Some(listed.number),
+            component: listed.component,
+            outcome: if lost { Some(Outcome::Error) } else { listed.outcome },
+            reason: lost.then(|| RUNNER_LOST.to_owned()),
+            started_at: listed.started_at,
+            finished_at: listed.finished_at,
+            metadata: listed.metadata,
+        }
+    }
+
+    /// How long it took.
+    pub fn duration_ms(&self) -> Option<u64> {
+        Some(self.finished_at?.saturating_sub(self.started_at))
+    }
+
+    /// The element of `dcd history list --json`.
+    pub fn document(&self) -> Value {
+        let metadata = &self.metadata;
+        json!({
+            "id": self.id,
+            "number": self.number,
+            "component": self.component,
+            "pipeline": metadata.pipeline,
+            "outcome": self.outcome,
+            "reason": self.reason,
+            "started_at": rfc3339(self.started_at),
+            "finished_at": self.finished_at.map(rfc3339),
+            "duration_ms": self.duration_ms(),
+            "commit": metadata.commit,
+            "branch": metadata.branch,
+            "dirty": metadata.dirty,
+            "image_digest": metadata.image_digest,
+            "user": metadata.user,
+        })
+    }
+}
+
+/// The object of `dcd history show --json`.
+pub fn document(build: &Build) -> Value {
+    let mut document = Summary::of(build).document();
+    document["duration_ms"] = json!(build.duration_ms.or(Summary::of(build).duration_ms()));
+    document["facts"] = json!(build.facts);
+    document["steps"] = build.steps.iter().map(step).collect();
+    document
+}
+
+fn step(step: &Step) -> Value {
+    json!({
+        "name": step.name,
+        "type": step.kind,
+        "outcome": step.outcome,
+        "conclusion": step.conclusion,
+        "reason": step.reason,
+        "summary": step.summary,
+        "outputs": step.outputs,
+        "attempts": step.attempts.iter().map(attempt).collect::<Vec<_>>(),
+    })
+}
+
+fn attempt(attempt: &Attempt) -> Value {
+    json!({
+        "attempt": attempt.attempt,
+        "outcome": attempt.outcome,
+        "exit_code": attempt.exit_code,
+        "signal": attempt.signal,
+        "started_at": rfc3339(attempt.started_at),
+        "finished_at": attempt.finished_at.map(rfc3339),
+        "duration_ms": attempt.duration_ms,
+        "problem": attempt.problem,
+        "leaked": attempt.leaked,
+        "output_bytes": attempt.output_bytes,
+    })
+}

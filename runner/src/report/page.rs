@@ -1,0 +1,189 @@
+//! Builds as pages of text.
+
+use crate::{
+    build::{Attempt, Build, Step},
+    event::Outcome,
+    facts::{Container, Docker, Fact, Facts, Verification},
+    report::{Style, Summary, human},
+    text::{self, harmless_line, rfc3339},
+};
+
+/// A table of builds.
+pub fn list(builds: &[Summary], style: Style) -> String {
+    let rows: Vec<[String; 6]> = builds.iter().map(row).collect();
+    let header = ["BUILD", "OUTCOME", "STARTED", "TOOK", "COMMIT", "ID"].map(str::to_owned);
+    let width = |column: usize| {
+        rows.iter().chain([&header]).map(|row| row[column].chars().count()).max().unwrap_or_default()
+    };
+    let widths: Vec<usize> = (0..6).map(width).collect();
+    let line = |row: &[String; 6]| {
+        let cells: Vec<_> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        cells
+    };
+    let mut page = format!("{}\n", style.bold(line(&header).join("  ").trim_end()));
+    for (row, build) in rows.iter().zip(builds) {
+        let mut cells = line(row);
+        cells[1] = paint(style, build.outcome, &cells[1]);
+        page.push_str(cells.join("  ").trim_end());
+        page.push('\n');
+    }
+    page
+}
+
+fn row(build: &Summary) -> [String; 6] {
+    let number = build.number.map_or_else(|| "pending".to_owned(), |number| number.to_string());
+    let outcome = build.outcome.map_or("running", Outcome::as_str);
+    let reason = build.reason.as_deref().map_or_else(String::new, |reason| format!(" ({reason})"));
+    let commit = build.metadata.commit.as_deref().map_or("-", |commit| &commit[..commit.len().min(10)]);
+    let dirty = if build.metadata.dirty == Some(true) { "+" } else { "" };
+    [
+        harmless_line(&format!("{} #{number}", build.component)),
+        harmless_line(&format!("{outcome}{reason}")),
+        rfc3339(build.started_at),
+        build.duration_ms().map_or_else(|| "-".to_owned(), text::millis),
+        harmless_line(&format!("{commit}{dirty}")),
+        harmless_line(&build.id),
+    ]
+}
+
+/// One build: its steps, and what was recorded of where it ran.
+pub fn show(build: &Build, style: Style) -> String {
+    let mut page = Page { text: String::new(), style };
+    let number = build.number.map_or_else(|| "(number pending)".to_owned(), |number| format!("#{number}"));
+    page.title(&format!("{} {number}", build.component));
+    let outcome = build.outcome.map_or("running", Outcome::as_str);
+    let reason = build.reason.as_deref().map_or_else(String::new, |reason| format!(" ({reason})"));
+    page.row("outcome", &format!("{}{reason}", paint(style, build.outcome, outcome)));
+    page.row("id", &build.id);
+    page.row("pipeline", &harmless_line(&build.pipeline));
+    page.row("started", &rfc3339(build.started_at));
+    if let Some(finished) = build.finished_at {
+        let took =
+            build.duration_ms.map_or_else(String::new, |took| format!(" (took {})", text::millis(took)));
+        page.row("finished", &format!("{}{took}", rfc3339(finished)));
+    }
+    page.title("Steps");
+    for step in &build.steps {
+        page.step(step);
+    }
+    page.facts(&build.facts);
+    page.text
+}
+
+struct Page {
+    text: String,
+    style: Style,
+}
+
+impl Page {
+    fn title(&mut self, title: &str) {
+        let gap = if self.text.is_empty() { "" } else { "\n" };
+        self.text.push_str(&format!("{gap}{}\n", self.style.bold(&harmless_line(title))));
+    }
+
+    fn row(&mut self, name: &str, value: &str) {
+        self.text.push_str(&format!("  {name:<10} {value}\n"));
+    }
+
+    fn step(&mut self, step: &Step) {
+        let outcome = step.outcome.map_or("not decided", Outcome::as_str);
+        let forgiven = match (step.outcome, step.conclusion) {
+            (Some(outcome), Some(conclusion)) if outcome != conclusion => {
+                format!(" (counts as {conclusion})")
+            }
+            _ => String::new(),
+        };
+        let reason =
+            step.reason.as_deref().map_or_else(String::new, |reason| format!(": {}", harmless_line(reason)));
+        let details = step.attempts.last().map_or_else(String::new, details);
+        let word = paint(self.style, step.outcome, outcome);
+        self.row(&word, &format!("{}{details}{forgiven}{reason}", harmless_line(&step.name)));
+        let problem = step.attempts.last().and_then(|attempt| attempt.problem.as_ref());
+        if let Some(problem) = problem {
+            self.row("", &harmless_line(&problem.message));
+            if let Some(help) = &problem.help {
+                self.row("", &format!("help: {}", harmless_line(help)));
+            }
+        }
+        if let Some(summary) = &step.summary {
+            self.row("", &harmless_line(summary));
+        }
+        for (name, value) in &step.outputs {
+            self.row("", &harmless_line(&format!("{name} = {value}")));
+        }
+    }
+
+    fn facts(&mut self, facts: &Facts) {
+        self.title("Recorded");
+        self.row("image", &human::image(facts));
+        if let Some(image) = facts.image.known() {
+            self.row("image id", &image.id);
+        }
+        self.fact("container", &facts.container, container);
+        self.fact("docker", &facts.docker, docker);
+        self.row("commit", &human::commit(&facts.git));
+        if let Some(git) = facts.git.known() {
+            self.fact("remote", &git.remote, Clone::clone);
+            self.fact("tree", &git.tree, Clone::clone);
+        }
+        self.fact("user", &facts.user, |user| format!("{} (from {})", user.name, user.source));
+        self.fact("host", &facts.host, |host| {
+            format!("{}, {} {}, {} CPUs", host.name, host.kernel, host.architecture, host.cpus)
+        });
+        self.fact("definition", &facts.definition, |definition| {
+            format!("{} sha256:{}", definition.path, definition.sha256)
+        });
+        for plugin in &facts.plugins {
+            let grants: Vec<_> =
+                plugin.grants.iter().map(|(kind, list)| format!("{kind}: {}", list.join(", "))).collect();
+            let grants = if grants.is_empty() { "nothing".to_owned() } else { grants.join("; ") };
+            self.row(
+                "plugin",
+                &harmless_line(&format!(
+                    "{} {} sha256:{} granted {grants}",
+                    plugin.name, plugin.version, plugin.sha256
+                )),
+            );
+        }
+        self.row("dcd", &facts.dcd_version);
+    }
+
+    fn fact<T>(&mut self, name: &str, fact: &Fact<T>, say: impl Fn(&T) -> String) {
+        match fact {
+            Fact::Known(value) => self.row(name, &harmless_line(&say(value))),
+            Fact::Absent(reason) => {
+                self.row(name, &self.style.dim(&harmless_line(&format!("unknown: {reason}"))))
+            }
+            Fact::NotAsked => {}
+        }
+    }
+}
+
+fn details(attempt: &Attempt) -> String {
+    let took = attempt.duration_ms.map_or_else(String::new, |took| format!("  {}", text::millis(took)));
+    let code = attempt.exit_code.filter(|code| *code != 0);
+    let code = code.map_or_else(String::new, |code| format!(", exit code {code}"));
+    format!("{took}{code}")
+}
+
+fn container(container: &Container) -> String {
+    let proof = match container.verified_by {
+        Verification::UpperDir => "verified by its root's upper directory",
+        Verification::RandomFile => "verified by a random file",
+        Verification::Unverified => "not verified",
+    };
+    format!("{} {} ({proof})", container.id, container.name)
+}
+
+fn docker(docker: &Docker) -> String {
+    format!("{} {} at {} (API {})", docker.version, docker.platform, docker.endpoint, docker.api_version)
+}
+
+fn paint(style: Style, outcome: Option<Outcome>, text: &str) -> String {
+    match outcome {
+        Some(Outcome::Success) => style.good(text),
+        Some(Outcome::Skip) => style.dim(text),
+        Some(Outcome::Failure | Outcome::Timeout | Outcome::Error | Outcome::Cancellation) => style.bad(text),
+        None => style.warning(text),
+    }
+}
