@@ -1,6 +1,5 @@
 //! Which of the engine's containers this is, with proof.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -92,32 +91,21 @@ pub(super) async fn find(engine: &Engine, evidence: &Evidence) -> Result<Own, St
     if !evidence.signs && !evidence.overlay && known.is_empty() {
         return Err(OUTSIDE.to_owned());
     }
-    let others = others(engine, &known).await?;
-    let mut refuted = BTreeSet::new();
     if evidence.upper.is_some() {
-        for id in &others {
-            let Some(container) = inspect(engine, id).await? else { continue };
-            if has_upper(&container, evidence) {
-                return Ok(Own { container, verified_by: Verification::UpperDir });
-            }
-            if upper_of(&container).is_some() {
-                refuted.insert(id.clone());
-            }
-        }
         known.retain(|container| upper_of(container).is_none());
     }
-    let rest: Vec<String> = known
-        .iter()
-        .filter_map(|container| container.id.clone())
-        .chain(others)
-        .filter(|id| !refuted.contains(id))
-        .collect();
-    match by_file(engine, evidence, &rest).await? {
-        Search::Found(container) => {
-            return Ok(Own { container: *container, verified_by: Verification::RandomFile });
+    let mut file = RandomFile::make(if evidence.signs { &evidence.places } else { &[] });
+    for container in &known {
+        if has_file(engine, &mut file, container.id.as_deref().unwrap_or_default()).await {
+            return Ok(Own { container: container.clone(), verified_by: Verification::RandomFile });
         }
-        Search::NotThere => known.clear(),
-        Search::Impossible => {}
+    }
+    if let Some(own) = among_others(engine, evidence, &known, &mut file).await? {
+        return Ok(own);
+    }
+    if file.is_some() {
+        // Each of them was asked for the file, and has it not.
+        known.clear();
     }
     match known.into_iter().next() {
         Some(container) => Ok(Own { container, verified_by: Verification::Unverified }),
@@ -128,6 +116,32 @@ pub(super) async fn find(engine: &Engine, evidence: &Evidence) -> Result<Own, St
             engine.endpoint
         )),
     }
+}
+
+/// Tries every container that is no candidate.
+async fn among_others(
+    engine: &Engine,
+    evidence: &Evidence,
+    known: &[ContainerInspectResponse],
+    file: &mut Option<RandomFile>,
+) -> Result<Option<Own>, String> {
+    for id in others(engine, known).await? {
+        if evidence.upper.is_some() {
+            let Some(container) = inspect(engine, &id).await? else { continue };
+            if has_upper(&container, evidence) {
+                return Ok(Some(Own { container, verified_by: Verification::UpperDir }));
+            }
+            if upper_of(&container).is_some() {
+                continue;
+            }
+        }
+        if has_file(engine, file, &id).await
+            && let Some(container) = inspect(engine, &id).await?
+        {
+            return Ok(Some(Own { container, verified_by: Verification::RandomFile }));
+        }
+    }
+    Ok(None)
 }
 
 /// `None` when the engine has no such container.
@@ -157,35 +171,19 @@ async fn others(engine: &Engine, known: &[ContainerInspectResponse]) -> Result<V
     Ok(ids.filter(|id| known.iter().all(|container| container.id.as_ref() != Some(id))).collect())
 }
 
-enum Search {
-    Found(Box<ContainerInspectResponse>),
-    /// A file was made, and none of the containers has it.
-    NotThere,
-    /// No file could be made where the engine would see it.
-    Impossible,
-}
-
-/// Makes a file that nobody else has, and asks for it in each container.
-async fn by_file(engine: &Engine, evidence: &Evidence, ids: &[String]) -> Result<Search, String> {
-    if ids.is_empty() {
-        return Ok(Search::NotThere);
-    }
-    let Some(file) = RandomFile::make(&evidence.places) else { return Ok(Search::Impossible) };
-    let path = file.0.to_string_lossy();
-    for id in ids {
-        let options = ContainerArchiveInfoOptionsBuilder::default().path(&path).build();
-        match engine.api.get_container_archive_info(id, Some(options)).await {
-            Ok(_) => {
-                return Ok(inspect(engine, id)
-                    .await?
-                    .map_or(Search::NotThere, |container| Search::Found(Box::new(container))));
-            }
-            Err(Error::DockerResponseServerError { status_code: 404, .. }) => {}
-            // A proxy may let nothing but GET pass: then there is no proof, and no refutation.
-            Err(_) => return Ok(Search::Impossible),
+/// Whether the container has the file that nobody else has.
+async fn has_file(engine: &Engine, file: &mut Option<RandomFile>, id: &str) -> bool {
+    let Some(RandomFile(path)) = file else { return false };
+    let options = ContainerArchiveInfoOptionsBuilder::default().path(&path.to_string_lossy()).build();
+    match engine.api.get_container_archive_info(id, Some(options)).await {
+        Ok(_) => true,
+        Err(Error::DockerResponseServerError { status_code: 404, .. }) => false,
+        Err(_) => {
+            // A proxy may let nothing but GET pass: then a file proves nothing, and refutes nothing.
+            *file = None;
+            false
         }
     }
-    Ok(Search::NotThere)
 }
 
 /// Removed when dropped, also when time runs out while the engine is asked.
