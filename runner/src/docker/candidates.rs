@@ -219,4 +219,14 @@ mod tests {
         let fuse = "22 1 0:44 / / rw - fuse.fuse-overlayfs fuse-overlayfs rw,user_id=0\n";
         assert_eq!(upper_directory(fuse), None);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_survived(text in "(.|\n| - |/docker/|[0-9a-f]{64}|upperdir=|\\\\[0-7]{0,4}| / / ){0,30}") {
+            from_cgroup(&text);
+            from_mountinfo(&text);
+            from_hostname(&text);
+            upper_directory(&text);
+        }
+    }
 }

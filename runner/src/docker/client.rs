@@ -1,14 +1,15 @@
 //! The connection to the engine.
 //!
-//! `bollard` speaks the API, over a transport of our own: its own one opens a connection for each
-//! request, and cannot be negotiated down, as it asks `/v1.53/version` first, which an older engine
-//! answers with "client version too new". No fixed version serves all engines: 20.10 answers at most
-//! 1.41, engine 29 at least 1.44. `/_ping` without a version is answered by all, and says which one.
+//! `bollard` speaks the API, over a transport of our own, for two reasons. Its own opens a connection
+//! for each request. And no fixed version serves all engines (20.10 answers at most 1.41, engine 29 at
+//! least 1.44), but bollard 0.21's requests carry none: joining the path to `/v1.53` drops that, so
+//! that what it negotiates has no effect, and an engine newer than bollard would answer in a version
+//! that bollard does not know. So we ask `/_ping`, which every engine answers without a version and
+//! with the newest one that it speaks, and write the version into each request ourselves.
 
 use std::io;
 use std::sync::Arc;
 
-use bollard::models::SystemVersion;
 use bollard::{BollardRequest, ClientVersion};
 use bytes::Bytes;
 use http::header::HOST;
@@ -66,33 +67,37 @@ impl Engine {
         Ok(Self { api, endpoint: endpoint.clone(), version, server })
     }
 
-    /// The engine itself.
+    /// The engine itself, on a connection of its own, so that it can be asked beside other things.
     pub(super) async fn describe(&self) -> Fact<Docker> {
-        let (Ok(first), Ok(second)) =
-            (client(&self.endpoint, &self.version), client(&self.endpoint, &self.version))
-        else {
-            return Fact::Absent(format!("The engine at {} could not be asked again.", self.endpoint));
+        let api = match client(&self.endpoint, &self.version) {
+            Ok(api) => api,
+            Err(error) => return Fact::Absent(self.explain("GET /info", &error)),
         };
-        let (version, info) = tokio::join!(first.version(), second.info());
-        // A proxy that guards the socket may refuse both; the ping has told the essential part.
-        let SystemVersion { version, os, arch, .. } = version.unwrap_or_default();
-        let from_ping = self.server.as_deref().and_then(version_of_server);
-        let host_name = match info {
-            Ok(info) => info
-                .name
-                .filter(|name| !name.is_empty())
-                .map_or_else(|| Fact::absent("The engine gives no name."), Fact::Known),
-            Err(error) => Fact::Absent(self.explain("GET /info", &error)),
+        // /version says less and takes as long: the engine starts the same programs for both.
+        let (version, platform, host_name) = match api.info().await {
+            Ok(info) => {
+                let name = info.name.filter(|name| !name.is_empty());
+                let architecture = info.architecture.as_deref().map(architecture);
+                (
+                    info.server_version,
+                    info.os_type.zip(architecture),
+                    name.ok_or("The engine gives no name.".to_owned()),
+                )
+            }
+            // A proxy that guards the socket may refuse one and not the other.
+            Err(error) => {
+                let version = api.version().await.unwrap_or_default();
+                (version.version, version.os.zip(version.arch), Err(self.explain("GET /info", &error)))
+            }
         };
+        let from_ping = || self.server.as_deref().and_then(version_of_server);
+        let unknown = || "unknown".to_owned();
         Fact::Known(Docker {
             endpoint: self.endpoint.to_string(),
-            version: version.or(from_ping).unwrap_or_else(|| "unknown".to_owned()),
+            version: version.filter(|version| !version.is_empty()).or_else(from_ping).unwrap_or_else(unknown),
             api_version: self.version.to_string(),
-            host_name,
-            platform: match (os, arch) {
-                (Some(os), Some(arch)) => format!("{os}/{arch}"),
-                _ => "unknown".to_owned(),
-            },
+            host_name: host_name.map_or_else(Fact::Absent, Fact::Known),
+            platform: platform.map_or_else(unknown, |(os, architecture)| format!("{os}/{architecture}")),
         })
     }
 
@@ -121,6 +126,18 @@ fn parse_version(text: &str) -> Option<ClientVersion> {
     Some(ClientVersion { major_version: major.parse().ok()?, minor_version: minor.parse().ok()? })
 }
 
+/// The kernel's name of an architecture as images have it: `/info` gives the first, all else the other.
+fn architecture(kernel: &str) -> String {
+    match kernel {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "i386" | "i686" => "386",
+        "armv7l" | "armv6l" => "arm",
+        other => other,
+    }
+    .to_owned()
+}
+
 /// `20.10.24` of `Docker/20.10.24 (linux)`.
 fn version_of_server(server: &str) -> Option<String> {
     let (_, version) = server.split_once('/')?;
@@ -130,8 +147,24 @@ fn version_of_server(server: &str) -> Option<String> {
 fn client(endpoint: &Endpoint, version: &ClientVersion) -> Result<bollard::Docker, bollard::errors::Error> {
     let endpoint = endpoint.clone();
     let kept = Arc::new(Mutex::new(None));
-    let transport = move |request| send(endpoint.clone(), Arc::clone(&kept), request);
+    let prefix = format!("/v{version}");
+    let transport = move |mut request: BollardRequest| {
+        let versioned = with_prefix(request.uri(), &prefix);
+        let (endpoint, kept) = (endpoint.clone(), Arc::clone(&kept));
+        async move {
+            *request.uri_mut() = versioned?;
+            request.headers_mut().insert(HOST, http::HeaderValue::from_static("docker"));
+            send(endpoint, kept, request).await
+        }
+    };
     bollard::Docker::connect_with_custom_transport(transport, Some("http://docker"), SECONDS, version)
+}
+
+/// The path alone, as a whole address is for a proxy, and under the version, should it be missing.
+fn with_prefix(uri: &http::Uri, prefix: &str) -> Result<http::Uri, io::Error> {
+    let path = uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    let prefix = if path.starts_with(&format!("{prefix}/")) { "" } else { prefix };
+    format!("{prefix}{path}").parse().map_err(io::Error::other)
 }
 
 /// The type that `bollard` gives its requests' bodies, which it does not export.
@@ -149,13 +182,8 @@ type Body = <BollardRequest as HasBody>::Body;
 async fn send(
     endpoint: Endpoint,
     kept: Arc<Mutex<Option<Connection<Body>>>>,
-    mut request: BollardRequest,
+    request: BollardRequest,
 ) -> Result<http::Response<Incoming>, bollard::errors::Error> {
-    // An address is for a proxy; an engine is given a path.
-    if let Some(path) = request.uri().path_and_query().cloned() {
-        *request.uri_mut() = path.into();
-    }
-    request.headers_mut().insert(HOST, http::HeaderValue::from_static("docker"));
     let mut kept = kept.lock().await;
     if let Some(connection) = kept.as_mut()
         // It is ready when the answer before has been read.

@@ -1,6 +1,5 @@
 //! Which of the engine's containers this is, with proof.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -20,8 +19,10 @@ pub(super) struct Evidence {
     candidates: Vec<String>,
     /// The upper directory of our root, as the engine's host has it.
     upper: Option<String>,
-    /// Whether anything says that this is a container at all.
-    in_container: bool,
+    /// Whether an engine has left a sign that this is a container.
+    signs: bool,
+    /// Whether the root is an overlay, which it may be outside of containers too.
+    overlay: bool,
     /// Where files may be made for the engine to find.
     places: Vec<PathBuf>,
 }
@@ -46,7 +47,7 @@ impl Evidence {
     ) -> Self {
         let mut all = candidates::from_cgroup(cgroup);
         all.extend(candidates::from_mountinfo(mountinfo));
-        let in_container = marked || !all.is_empty() || candidates::root_type(mountinfo) == Some("overlay");
+        let signs = marked || !all.is_empty();
         // `uname -n`, never $HOSTNAME, which `-e` sets to anything.
         all.extend(candidates::from_hostname(host_name));
         let mut distinct: Vec<String> = Vec::new();
@@ -55,9 +56,18 @@ impl Evidence {
                 distinct.push(id);
             }
         }
-        Self { candidates: distinct, upper: candidates::upper_directory(mountinfo), in_container, places }
+        Self {
+            candidates: distinct,
+            upper: candidates::upper_directory(mountinfo),
+            signs,
+            overlay: candidates::root_type(mountinfo) == Some("overlay"),
+            places,
+        }
     }
 }
+
+const OUTSIDE: &str =
+    "The runner is not running in a container: start it with `docker run` of the team's image.";
 
 /// Our own container, as the engine describes it.
 pub(super) struct Own {
@@ -78,47 +88,60 @@ pub(super) async fn find(engine: &Engine, evidence: &Evidence) -> Result<Own, St
         }
         known.push(container);
     }
-    if !evidence.in_container && known.is_empty() {
-        return Err(
-            "The runner is not running in a container: start it with `docker run` of the team's image."
-                .to_owned(),
-        );
+    if !evidence.signs && !evidence.overlay && known.is_empty() {
+        return Err(OUTSIDE.to_owned());
     }
-    let others = others(engine, &known).await?;
-    let mut refuted = BTreeSet::new();
     if evidence.upper.is_some() {
-        for id in &others {
-            let Some(container) = inspect(engine, id).await? else { continue };
-            if has_upper(&container, evidence) {
-                return Ok(Own { container, verified_by: Verification::UpperDir });
-            }
-            if upper_of(&container).is_some() {
-                refuted.insert(id.clone());
-            }
-        }
         known.retain(|container| upper_of(container).is_none());
     }
-    let rest: Vec<String> = known
-        .iter()
-        .filter_map(|container| container.id.clone())
-        .chain(others)
-        .filter(|id| !refuted.contains(id))
-        .collect();
-    match by_file(engine, evidence, &rest).await? {
-        Search::Found(container) => {
-            return Ok(Own { container: *container, verified_by: Verification::RandomFile });
+    let mut file = RandomFile::make(if evidence.signs { &evidence.places } else { &[] });
+    for container in &known {
+        if has_file(engine, &mut file, container.id.as_deref().unwrap_or_default()).await {
+            return Ok(Own { container: container.clone(), verified_by: Verification::RandomFile });
         }
-        Search::NotThere => known.clear(),
-        Search::Impossible => {}
+    }
+    if let Some(own) = among_others(engine, evidence, &known, &mut file).await? {
+        return Ok(own);
+    }
+    if file.is_some() {
+        // Each of them was asked for the file, and has it not.
+        known.clear();
     }
     match known.into_iter().next() {
         Some(container) => Ok(Own { container, verified_by: Verification::Unverified }),
+        None if !evidence.signs => Err(OUTSIDE.to_owned()),
         None => Err(format!(
             "The engine at {} does not know this container: mount the socket of the engine that runs it, \
              if this is another engine's.",
             engine.endpoint
         )),
     }
+}
+
+/// Tries every container that is no candidate.
+async fn among_others(
+    engine: &Engine,
+    evidence: &Evidence,
+    known: &[ContainerInspectResponse],
+    file: &mut Option<RandomFile>,
+) -> Result<Option<Own>, String> {
+    for id in others(engine, known).await? {
+        if evidence.upper.is_some() {
+            let Some(container) = inspect(engine, &id).await? else { continue };
+            if has_upper(&container, evidence) {
+                return Ok(Some(Own { container, verified_by: Verification::UpperDir }));
+            }
+            if upper_of(&container).is_some() {
+                continue;
+            }
+        }
+        if has_file(engine, file, &id).await
+            && let Some(container) = inspect(engine, &id).await?
+        {
+            return Ok(Some(Own { container, verified_by: Verification::RandomFile }));
+        }
+    }
+    Ok(None)
 }
 
 /// `None` when the engine has no such container.
@@ -148,35 +171,19 @@ async fn others(engine: &Engine, known: &[ContainerInspectResponse]) -> Result<V
     Ok(ids.filter(|id| known.iter().all(|container| container.id.as_ref() != Some(id))).collect())
 }
 
-enum Search {
-    Found(Box<ContainerInspectResponse>),
-    /// A file was made, and none of the containers has it.
-    NotThere,
-    /// No file could be made where the engine would see it.
-    Impossible,
-}
-
-/// Makes a file that nobody else has, and asks for it in each container.
-async fn by_file(engine: &Engine, evidence: &Evidence, ids: &[String]) -> Result<Search, String> {
-    if ids.is_empty() {
-        return Ok(Search::NotThere);
-    }
-    let Some(file) = RandomFile::make(&evidence.places) else { return Ok(Search::Impossible) };
-    let path = file.0.to_string_lossy();
-    for id in ids {
-        let options = ContainerArchiveInfoOptionsBuilder::default().path(&path).build();
-        match engine.api.get_container_archive_info(id, Some(options)).await {
-            Ok(_) => {
-                return Ok(inspect(engine, id)
-                    .await?
-                    .map_or(Search::NotThere, |container| Search::Found(Box::new(container))));
-            }
-            Err(Error::DockerResponseServerError { status_code: 404, .. }) => {}
-            // A proxy may let nothing but GET pass: then there is no proof, and no refutation.
-            Err(_) => return Ok(Search::Impossible),
+/// Whether the container has the file that nobody else has.
+async fn has_file(engine: &Engine, file: &mut Option<RandomFile>, id: &str) -> bool {
+    let Some(RandomFile(path)) = file else { return false };
+    let options = ContainerArchiveInfoOptionsBuilder::default().path(&path.to_string_lossy()).build();
+    match engine.api.get_container_archive_info(id, Some(options)).await {
+        Ok(_) => true,
+        Err(Error::DockerResponseServerError { status_code: 404, .. }) => false,
+        Err(_) => {
+            // A proxy may let nothing but GET pass: then a file proves nothing, and refutes nothing.
+            *file = None;
+            false
         }
     }
-    Ok(Search::NotThere)
 }
 
 /// Removed when dropped, also when time runs out while the engine is asked.

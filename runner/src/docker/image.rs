@@ -62,10 +62,13 @@ fn choose_digest(reference: &str, id: &str, digests: &[String]) -> Fact<String> 
         });
         return Fact::Known(asked.cloned().unwrap_or_else(|| format!("{}@{digest}", parsed.repository)));
     }
-    if let Some(entry) = digests.iter().find(|entry| Reference::parse(entry).same_repository(&parsed)) {
+    // Podman gives what it builds a digest under this host, which is no registry.
+    let mut pushed = digests.iter().filter(|entry| !entry.starts_with("localhost/")).peekable();
+    let first = pushed.peek().copied();
+    if let Some(entry) = pushed.find(|entry| Reference::parse(entry).same_repository(&parsed)) {
         return Fact::Known(entry.clone());
     }
-    match digests.first() {
+    match first {
         None => Fact::absent(
             "The image was not pushed, so it has no repository digest: push it, so that others can run the same one.",
         ),
@@ -182,6 +185,7 @@ mod tests {
             assert_eq!(choose_digest(&typed, ID, &both), Fact::Known(demo.clone()));
             assert_eq!(choose_digest(&typed, ID, &[]), Fact::Known(demo.clone()));
         }
+        assert!(choose_digest("localhost/demo:1", ID, &[format!("localhost/demo@{M}")]).known().is_none());
         // Podman's long form.
         let long = [format!("docker.io/library/alpine@{M}")];
         assert_eq!(choose_digest("alpine:3", ID, &long), Fact::Known(long[0].clone()));

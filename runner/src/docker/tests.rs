@@ -42,11 +42,18 @@ fn reason<T: std::fmt::Debug>(fact: &Fact<T>) -> &str {
     }
 }
 
+fn known<T: std::fmt::Debug>(fact: &Fact<T>) -> &T {
+    match fact {
+        Fact::Known(value) => value,
+        other => panic!("expected a value: {other:?}"),
+    }
+}
+
 #[tokio::test]
 async fn each_engine_is_spoken_to_in_its_own_version() {
     for (version, spoken) in [("1.41", "1.41"), ("1.44", "1.44"), ("1.53", "1.53")] {
         let facts = ask(version, &[], &evidence("", VFS)).await;
-        let docker = facts.docker.known().unwrap();
+        let docker = known(&facts.docker);
         assert_eq!((docker.api_version.as_str(), docker.version.as_str()), (spoken, "1.2.3"));
     }
 }
@@ -58,11 +65,11 @@ async fn nulls_of_the_containerd_store_are_taken() {
     let answers =
         [container(OWN, "null"), list(&[OWN]), ("/images/sha256:img/json".to_owned(), image.to_owned())];
     let facts = ask("1.44", &answers, &evidence(&format!("0::/docker/{OWN}"), OVERLAY)).await;
-    let container = facts.container.known().unwrap();
+    let container = known(&facts.container);
     assert_eq!((container.id.as_str(), container.name.as_str()), (OWN, "name"));
     // No upper directory to compare, and no place for a file.
     assert_eq!(container.verified_by, Verification::Unverified);
-    let image = facts.image.known().unwrap();
+    let image = known(&facts.image);
     assert_eq!(image.platform, "linux/arm64/v8");
     assert!(reason(&image.digest).starts_with("The image was not pushed"));
     assert!(reason(&image.created).contains("does not say"));
@@ -75,7 +82,7 @@ async fn a_candidate_that_is_refuted_is_not_taken() {
     // --network container:OTHER in a private cgroup namespace: the only candidate is the wrong one.
     let own = container(OWN, r#"{"UpperDir":"/data/own/diff"}"#);
     let facts = ask("1.41", &[other.clone(), own, list(&[OTHER, OWN])], &evidence("0::/", &files)).await;
-    assert_eq!(facts.container.known().unwrap().id, OWN);
+    assert_eq!(known(&facts.container).id, OWN);
     // On another engine's socket: there is no right one.
     let facts = ask("1.41", &[other, list(&[OTHER])], &evidence("0::/", &files)).await;
     assert!(reason(&facts.container).contains("does not know this container"), "{facts:?}");

@@ -57,8 +57,9 @@ pub fn strip_credentials(url: &str) -> String {
     let (user, host) =
         authority.rsplit_once('@').map_or((None, authority), |(user, host)| (Some(user), host));
     let over_ssh = scheme.contains("ssh");
-    let port = host.rsplit_once(':').map_or("", |(_, port)| port);
-    if user.is_none() && !host.ends_with(']') && !port.bytes().all(|byte| byte.is_ascii_digit()) {
+    let port = host.split_once(':').map(|(_, port)| port);
+    let no_port = port.is_some_and(|port| port.is_empty() || !port.bytes().all(|byte| byte.is_ascii_digit()));
+    if user.is_none() && no_port && !host.starts_with('[') {
         // `https://user:pa/ss@host/path`: what follows the colon is no port, so it is a password
         // with a slash in it, and the host comes behind the last `@`.
         if let Some((_, behind)) = rest.rsplit_once('@') {

@@ -445,3 +445,13 @@ fn names_of_repositories() {
         assert_eq!(remote::last_segment(url).as_deref(), name, "{url}");
     }
 }
+
+proptest::proptest! {
+    #[test]
+    fn no_password_stays(user in "[a-z0-9]{1,8}", password in "[^\\s@]{0,12}", path in "[a-z/@.:-]{0,12}") {
+        let url = format!("https://{user}:x{password}SECRET@host/{path}");
+        let clean = strip_credentials(&url);
+        proptest::prop_assert!(!clean.contains("SECRET"), "{url} became {clean}");
+        proptest::prop_assert_eq!(strip_credentials(&clean), clean);
+    }
+}
