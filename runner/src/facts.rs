@@ -125,10 +125,6 @@ pub struct Docker {
     pub version: String,
     /// The API version that was spoken.
     pub api_version: String,
-    /// The engine host's name.
-    pub host_name: Fact<String>,
-    /// The engine host's operating system and architecture, as `linux/amd64`.
-    pub platform: String,
 }
 
 /// The container that the runner is in.

@@ -24,7 +24,7 @@ use crate::{
     facts::Facts,
     git,
     history::{self, UploadError},
-    journal::{JournalError, Store, StoreError},
+    journal::{JournalError, Lookup, Store, StoreError},
     pipeline::{Action, Command, Pipeline, Step},
     report::{Human, Style},
     signal,
@@ -118,7 +118,11 @@ fn build(
         // Where the number came from elsewhere, it is noted here; a claimed one is noted already.
         store.note_number(&component, number, &place.id).map_err(|error| unwritable(&error))?;
     }
-    print_farewell(&number.map_or(place.id, |number| number.to_string()));
+    let by_number = number.map(|number| number.to_string()).filter(|number| {
+        // Another component's build may have the same number.
+        store.find(&Lookup { build: number.clone(), component: None }).is_ok()
+    });
+    print_farewell(&by_number.unwrap_or(place.id));
     Ok(exit)
 }
 

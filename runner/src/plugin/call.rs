@@ -34,7 +34,7 @@ pub(crate) async fn limited<T>(
 
 fn cause(error: &wasmtime::Error) -> String {
     if let Some(exit) = error.downcast_ref::<I32Exit>() {
-        return format!("it called exit({})", exit.0);
+        return format!("it ended itself with exit({}) instead of giving an answer", exit.0);
     }
     if let Some(exceeded) = error.downcast_ref::<MemoryExceeded>() {
         return exceeded.to_string();

@@ -179,11 +179,11 @@ async fn run(plugin: &Compiled, request: StepRequest, io: Io) -> StepEnd {
         Ok(Err(StepError::Broken(error))) => {
             StepEnd::error(with_lacking(plugin, plugin_error(&plugin.name, error)))
         }
-        Err(error) => StepEnd::error(with_lacking(plugin, error)),
+        Err(error) => StepEnd::error(error.into()),
     }
 }
 
-/// A plugin that fails is often one that lacks a grant.
+/// A plugin that cannot do its job is often one that lacks a grant.
 fn with_lacking(plugin: &Compiled, error: PluginError) -> Problem {
     let mut problem = Problem::from(error);
     if let (None, Some(lacking)) = (&problem.help, &plugin.lacking) {

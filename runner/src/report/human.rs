@@ -210,14 +210,13 @@ pub(crate) fn commit(git: &Fact<Git>) -> String {
         Fact::Absent(reason) => return format!("none: {reason}"),
         Fact::NotAsked => return "not asked".to_owned(),
     };
-    let commit = match &git.commit {
-        Fact::Known(commit) => commit.clone(),
-        Fact::Absent(reason) => format!("none: {reason}"),
-        Fact::NotAsked => "not asked".to_owned(),
-    };
     let branch = git.branch.known().map_or_else(String::new, |branch| format!(" on {branch}"));
     let dirty = if git.dirty.known() == Some(&true) { ", with changes that are not committed" } else { "" };
-    format!("{commit}{branch}{dirty}")
+    match &git.commit {
+        Fact::Known(commit) => format!("{commit}{branch}{dirty}"),
+        Fact::Absent(reason) => format!("none{branch}{dirty}: {reason}"),
+        Fact::NotAsked => "not asked".to_owned(),
+    }
 }
 
 fn signal_name(signal: i32) -> String {

@@ -176,7 +176,7 @@ fn container(container: &Container) -> String {
 }
 
 fn docker(docker: &Docker) -> String {
-    format!("{} {} at {} (API {})", docker.version, docker.platform, docker.endpoint, docker.api_version)
+    format!("{} at {} (API {})", docker.version, docker.endpoint, docker.api_version)
 }
 
 fn paint(style: Style, outcome: Option<Outcome>, text: &str) -> String {
