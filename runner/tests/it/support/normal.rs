@@ -54,6 +54,9 @@ fn name(word: &str) -> Option<&'static str> {
     if matches!(word.len(), 40 | 64) && hex(word) {
         return Some("[SHA]");
     }
+    if word.strip_prefix("0x").is_some_and(hex) {
+        return Some("[OFFSET]");
+    }
     let seconds = word.strip_suffix('s').and_then(|rest| rest.split_once('.'));
     let is_duration = word.strip_suffix("ms").is_some_and(digits)
         || seconds.is_some_and(|(whole, tenth)| digits(whole) && tenth.len() == 1 && digits(tenth));
