@@ -18,7 +18,7 @@ use crate::{
         BuildEnd, Dispatcher, RunError, StepSpec,
         ports::backend::{BackendError, Metadata, NewBuild},
     },
-    error::{CommandError, Exit, chain},
+    error::{CommandError, Exit},
     event::{self, Body, BuildNumbered, BuildStarted, Outcome, StepPlan},
     exec::{Processes, Reaper},
     facts::Facts,
@@ -27,7 +27,7 @@ use crate::{
     journal::{JournalError, Store, StoreError},
     pipeline::{Action, Command, Pipeline, Step},
     report::{Human, Style},
-    signal,
+    signal, text,
 };
 
 pub(super) fn run(args: &RunArgs) -> Result<Exit, CommandError> {
@@ -135,7 +135,10 @@ fn replicated(
     id: &str,
 ) -> (Option<u64>, Exit) {
     let backend = replication.backend().to_owned();
-    match runtime.block_on(replication.finish()) {
+    // The first Ctrl-C stopped the steps, or there was none: now it stops the wait.
+    let finished = signal::interrupts().map_err(UploadError::Journal);
+    let finished = finished.and_then(|interrupts| runtime.block_on(replication.finish(interrupts)));
+    match finished {
         Ok(number) => (Some(number), exit(end)),
         Err(error) => {
             let help = match &error {
@@ -215,7 +218,7 @@ fn exit(end: BuildEnd) -> Exit {
 }
 
 fn journal_error(error: &JournalError) -> CommandError {
-    CommandError::environment(chain(error))
+    CommandError::environment(text::chain(error))
         .help("make the workspace writable for dcd, and free space on its disk")
 }
 

@@ -7,4 +7,7 @@
 
 mod bad_input;
 mod bad_plugins;
+mod output;
+mod signals;
+mod steps;
 mod support;
