@@ -63,13 +63,28 @@
 //! panic = "abort"
 //! ```
 //!
-//! Build, test and install it:
+//! Test it, build it, and see what came out:
 //!
 //! ```sh
+//! cargo test
 //! rustup target add wasm32-wasip2
 //! cargo build --release --target wasm32-wasip2
-//! cargo test
-//! dcd plugin install target/wasm32-wasip2/release/chat.wasm --allow http=https://chat.example
+//! dcd plugin inspect target/wasm32-wasip2/release/chat.wasm
+//! ```
+//!
+//! A pipeline finds it in `/dcd-plugins`, in a directory of `DCD_PLUGIN_PATH`, or by its path, and grants it
+//! what it needs:
+//!
+//! ```json
+//! {
+//!   "plugins": {
+//!     "chat": {
+//!       "path": "target/wasm32-wasip2/release/chat.wasm",
+//!       "allow": { "http": ["https://chat.example"] }
+//!     }
+//!   },
+//!   "steps": [{ "name": "tell", "uses": "chat", "with": { "url": "https://chat.example/room", "text": "released" } }]
+//! }
 //! ```
 //!
 //! # What there is
