@@ -105,6 +105,9 @@
 //! There are no threads and no processes (but see [`StepContext::command`]). A call that runs over the
 //! runner's time limit, or over its memory limit, is ended, and so is one that panics; its message reaches
 //! the user.
+//!
+//! dcd 0.1 grants `http`, `env` and `fs`. Commands and secrets are part of the interface and answer with a
+//! denial; [`StepContext::inputs`] is empty, as steps cannot name each other's outputs yet.
 
 #[doc(hidden)]
 pub mod bindings;
