@@ -43,7 +43,9 @@ pub fn read(path: &Path) -> Result<Located, PluginError> {
         io::ErrorKind::IsADirectory => {
             PluginError::new(format!("{file} is a directory")).help("name the plugin's .wasm file in it")
         }
-        _ => PluginError::new(format!("cannot read the plugin {file}: {error}")).help("check its permissions"),
+        _ => {
+            PluginError::new(format!("cannot read the plugin {file}: {error}")).help("check its permissions")
+        }
     })?;
     let contents = manifest::read(&bytes, &file)?;
     let sha256 = hex(&Sha256::digest(&bytes));

@@ -218,8 +218,10 @@ pub(crate) fn problem(fault: Fault) -> Problem {
 pub(crate) fn plugin_error(plugin: &str, error: Error) -> PluginError {
     let (message, help) = match error {
         Error::InvalidConfig(diagnostics) => {
-            let said: Vec<_> =
-                diagnostics.iter().map(|wrong| format!("{}: {}", path(&wrong.pointer), wrong.message)).collect();
+            let said: Vec<_> = diagnostics
+                .iter()
+                .map(|wrong| format!("{}: {}", path(&wrong.pointer), wrong.message))
+                .collect();
             (
                 format!("its config is wrong: {}", said.join("; ")),
                 diagnostics.into_iter().find_map(|wrong| wrong.help),
