@@ -34,7 +34,7 @@ pub trait HistoryBackend: Sized + 'static {
     /// failed.
     fn open(config: Self::Config) -> Result<Self, Error>;
 
-    /// One cheap round trip, for `dcd doctor`.
+    /// One cheap round trip that says whether the place can be used. No command of dcd 0.1 calls it.
     fn check(&self) -> Result<(), Error> {
         Ok(())
     }

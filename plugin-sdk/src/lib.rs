@@ -63,13 +63,28 @@
 //! panic = "abort"
 //! ```
 //!
-//! Build, test and install it:
+//! Test it, build it, and see what came out:
 //!
 //! ```sh
+//! cargo test
 //! rustup target add wasm32-wasip2
 //! cargo build --release --target wasm32-wasip2
-//! cargo test
-//! dcd plugin install target/wasm32-wasip2/release/chat.wasm --allow http=https://chat.example
+//! dcd plugin inspect target/wasm32-wasip2/release/chat.wasm
+//! ```
+//!
+//! A pipeline finds it in `/dcd-plugins`, in a directory of `DCD_PLUGIN_PATH`, or by its path, and grants it
+//! what it needs:
+//!
+//! ```json
+//! {
+//!   "plugins": {
+//!     "chat": {
+//!       "path": "target/wasm32-wasip2/release/chat.wasm",
+//!       "allow": { "http": ["https://chat.example"] }
+//!     }
+//!   },
+//!   "steps": [{ "name": "tell", "uses": "chat", "with": { "url": "https://chat.example/room", "text": "released" } }]
+//! }
 //! ```
 //!
 //! # What there is
@@ -90,6 +105,9 @@
 //! There are no threads and no processes (but see [`StepContext::command`]). A call that runs over the
 //! runner's time limit, or over its memory limit, is ended, and so is one that panics; its message reaches
 //! the user.
+//!
+//! dcd 0.1 grants `http`, `env` and `fs`. Commands and secrets are part of the interface and answer with a
+//! denial; [`StepContext::inputs`] is empty, as steps cannot name each other's outputs yet.
 
 #[doc(hidden)]
 pub mod bindings;
