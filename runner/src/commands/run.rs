@@ -122,7 +122,10 @@ fn build(
         None => (number, exit(end)),
     };
     let by_number = number.filter(|number| store.is_unique(*number)).map(|number| number.to_string());
-    print_farewell(&by_number.unwrap_or(place.id));
+    // Who stopped the build may have done so because its output goes nowhere.
+    if end.signal.is_none() || output::is_read() {
+        print_farewell(&by_number.unwrap_or(place.id));
+    }
     Ok(exit)
 }
 

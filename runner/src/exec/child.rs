@@ -144,7 +144,7 @@ async fn follow(
         }
     }
     if let Some(bytes) = pieces.rest() {
-        say(messages, step, bytes).await;
+        say(messages, step, bytes, running.pid, &mut control).await;
     }
     let leaked = open;
     if leaked {

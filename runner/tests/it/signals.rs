@@ -23,7 +23,6 @@ fn one_ctrl_c_stops_the_build() {
     > a
     started
     SIGINT: stopping; once more stops at once
-    Terminated
     asked to stop
     !! a  cancellation, exit code 5, [TOOK]
     - b  skipped: the build was cancelled

@@ -47,6 +47,7 @@ fn what_a_step_is_told() {
             format!("DCD_GIT_SHA={commit}"),
             "DCD_IMAGE_DIGEST=".into(),
             "DCD_PIPELINE=release".into(),
+            "DCD_USER=ada@example.com".into(),
             format!("DCD_WORKSPACE={root}"),
             format!("GIT_SHA={commit}"),
             "T_A=pipeline".into(),
@@ -114,16 +115,6 @@ fn a_failure_skips_the_rest_and_says_why() {
       failure    a  [TOOK], exit code 7
       skip       b: step `a` ended in failure
       skip       c: step `a` ended in failure
-
-    Recorded
-      image      unknown: There is no Docker socket at [ROOT]/no.sock: run the container with -v [ROOT]/no.sock:[ROOT]/no.sock.
-      container  unknown: There is no Docker socket at [ROOT]/no.sock: run the container with -v [ROOT]/no.sock:[ROOT]/no.sock.
-      docker     unknown: There is no Docker socket at [ROOT]/no.sock: run the container with -v [ROOT]/no.sock:[ROOT]/no.sock.
-      commit     none: There is no git repository at or above [ROOT]/shop.
-      user       root (from account)
-      host       vm, Linux 6.18.44-fc-v769 x86_64, 2 CPUs
-      definition dcd.json [SHA256]
-      dcd        [VERSION]
     "#);
 }
 
@@ -162,6 +153,8 @@ fn a_timeout_stops_the_step_and_its_children() {
     insta::assert_snapshot!(run.out[run.out.find("> slow").unwrap()..], @r#"
     > slow
     asked to stop
+      the step took longer than its timeout of [TOOK]
+      help: find out what it waits for, or give it more time with `timeout`
     !! slow  timeout, exit code 1, [TOOK]
     - after  skipped: step `slow` ended in timeout
     shop #1: timeout in [TOOK]: slow
@@ -191,14 +184,16 @@ fn a_step_that_is_killed_says_by_what() {
     let out = &run.expect(1).out;
     insta::assert_snapshot!(out[out.find("> term").unwrap()..], @r#"
     > term
-      the process was ended by signal 15
+      the process was ended by signal 15 (SIGTERM)
+      help: another process sent it, or the step itself
     !! term  failure, [TOOK]; the build goes on
     > kill
-      the process was ended by signal 9
+      the process was ended by signal 9 (SIGKILL)
       help: out of memory? The kernel ends processes this way (see `dmesg`, or the container's memory limit)
     !! kill  failure, [TOOK]; the build goes on
     > segv
-      the process was ended by signal 11
+      the process was ended by signal 11 (SIGSEGV)
+      help: the program crashed: look for a fault in it, or in what it was given
     !! segv  failure, [TOOK]
     shop #1: failure in [TOOK]: segv
     See it again: dcd history show 1; its output: dcd history logs 1
