@@ -163,21 +163,29 @@ impl Grants {
     /// What it asks for and has nothing of, with the line that would change it.
     pub(crate) fn lacking(&self, manifest: &Manifest) -> Option<String> {
         let granted = self.describe();
+        let example = |kind: &str| match kind {
+            "http" => Some("[\"https://HOST\"]"),
+            "env" => Some("[\"NAME\"]"),
+            "fs" => Some("[{\"path\": \"DIR\", \"access\": \"rw\"}]"),
+            // What no file can grant yet is said by who refuses it.
+            _ => None,
+        };
         let lacking = manifest.asks.iter().filter(|ask| !granted.contains_key(&ask.kind));
-        let lines: Vec<String> = lacking
-            .map(|ask| {
-                let value = match ask.kind.as_str() {
-                    "http" => "\"https://HOST\"",
-                    "fs" => "{\"path\": \"DIR\", \"access\": \"rw\"}",
-                    _ => "\"NAME\"",
-                };
-                format!(
-                    "it asks for `{}` ({}) and is granted none: \"plugins\": {{\"{}\": {{\"allow\": {{\"{}\": [{value}]}}}}}}",
-                    ask.kind, ask.reason, self.plugin, ask.kind
-                )
+        let (reasons, lines): (Vec<_>, Vec<_>) = lacking
+            .filter_map(|ask| {
+                let kind = &ask.kind;
+                let line = format!("\"{kind}\": {}", example(kind)?);
+                Some((format!("`{kind}` ({})", ask.reason), line))
             })
-            .collect();
-        (!lines.is_empty()).then(|| lines.join("; "))
+            .unzip();
+        (!lines.is_empty()).then(|| {
+            format!(
+                "it asks for {} and is granted none: \"plugins\": {{\"{}\": {{\"allow\": {{{}}}}}}}",
+                reasons.join(", "),
+                self.plugin,
+                lines.join(", ")
+            )
+        })
     }
 }
 

@@ -177,6 +177,10 @@ async fn run(plugin: &Compiled, request: StepRequest, io: Io) -> StepEnd {
             StepEnd { problem: Some(problem(fault)), ..StepEnd::new(Outcome::Failure) }
         }
         Ok(Err(StepError::Cancelled)) => StepEnd::new(Outcome::Cancellation),
+        // Who denies says what would allow it.
+        Ok(Err(StepError::Broken(error @ Error::Denied(_)))) => {
+            StepEnd::error(plugin_error(&plugin.name, error).into())
+        }
         Ok(Err(StepError::Broken(error))) => {
             StepEnd::error(with_lacking(plugin, plugin_error(&plugin.name, error)))
         }

@@ -49,15 +49,15 @@ fn without_a_grant_there_is_no_file() {
     insta::assert_snapshot!(said.join("\n> "), @r#"
     absolute
       plugin fixture: No such file or directory (os error 44)
-      help: it asks for `http` (to get the URL that a test names) and is granted none: "plugins": {"fixture": {"allow": {"http": ["https://HOST"]}}}; it asks for `env` (to print the variables that a test names) and is granted none: "plugins": {"fixture": {"allow": {"env": ["NAME"]}}}; it asks for `fs` (to read and write the files that a test names) and is granted none: "plugins": {"fixture": {"allow": {"fs": [{"path": "DIR", "access": "rw"}]}}}; it asks for `exec` (to run the program that a test names) and is granted none: "plugins": {"fixture": {"allow": {"exec": ["NAME"]}}}; it asks for `secrets` (to read the secret that a test names) and is granted none: "plugins": {"fixture": {"allow": {"secrets": ["NAME"]}}}
+      help: it asks for `http` (to get the URL that a test names), `env` (to print the variables that a test names), `fs` (to read and write the files that a test names) and is granted none: "plugins": {"fixture": {"allow": {"http": ["https://HOST"], "env": ["NAME"], "fs": [{"path": "DIR", "access": "rw"}]}}}
     !! absolute  error, [TOOK]
     > relative
       plugin fixture: No such file or directory (os error 44)
-      help: it asks for `http` (to get the URL that a test names) and is granted none: "plugins": {"fixture": {"allow": {"http": ["https://HOST"]}}}; it asks for `env` (to print the variables that a test names) and is granted none: "plugins": {"fixture": {"allow": {"env": ["NAME"]}}}; it asks for `fs` (to read and write the files that a test names) and is granted none: "plugins": {"fixture": {"allow": {"fs": [{"path": "DIR", "access": "rw"}]}}}; it asks for `exec` (to run the program that a test names) and is granted none: "plugins": {"fixture": {"allow": {"exec": ["NAME"]}}}; it asks for `secrets` (to read the secret that a test names) and is granted none: "plugins": {"fixture": {"allow": {"secrets": ["NAME"]}}}
+      help: it asks for `http` (to get the URL that a test names), `env` (to print the variables that a test names), `fs` (to read and write the files that a test names) and is granted none: "plugins": {"fixture": {"allow": {"http": ["https://HOST"], "env": ["NAME"], "fs": [{"path": "DIR", "access": "rw"}]}}}
     !! relative  error, [TOOK]
     > etc
       plugin fixture: No such file or directory (os error 44)
-      help: it asks for `http` (to get the URL that a test names) and is granted none: "plugins": {"fixture": {"allow": {"http": ["https://HOST"]}}}; it asks for `env` (to print the variables that a test names) and is granted none: "plugins": {"fixture": {"allow": {"env": ["NAME"]}}}; it asks for `fs` (to read and write the files that a test names) and is granted none: "plugins": {"fixture": {"allow": {"fs": [{"path": "DIR", "access": "rw"}]}}}; it asks for `exec` (to run the program that a test names) and is granted none: "plugins": {"fixture": {"allow": {"exec": ["NAME"]}}}; it asks for `secrets` (to read the secret that a test names) and is granted none: "plugins": {"fixture": {"allow": {"secrets": ["NAME"]}}}
+      help: it asks for `http` (to get the URL that a test names), `env` (to print the variables that a test names), `fs` (to read and write the files that a test names) and is granted none: "plugins": {"fixture": {"allow": {"http": ["https://HOST"], "env": ["NAME"], "fs": [{"path": "DIR", "access": "rw"}]}}}
     !! etc  error, [TOOK]
     "#);
 }
@@ -191,12 +191,10 @@ fn what_this_version_has_for_no_plugin() {
     let (_, said) = said(Project::new().plugin("fixture").env("TOKEN", "t0p"), &steps);
     insta::assert_snapshot!(said.join("\n> "), @r#"
     secret
-      plugin fixture: plugin fixture wanted the secret `TOKEN`; this version of dcd gives secrets to no plugin
-      help: it asks for `http` (to get the URL that a test names) and is granted none: "plugins": {"fixture": {"allow": {"http": ["https://HOST"]}}}; it asks for `env` (to print the variables that a test names) and is granted none: "plugins": {"fixture": {"allow": {"env": ["NAME"]}}}; it asks for `fs` (to read and write the files that a test names) and is granted none: "plugins": {"fixture": {"allow": {"fs": [{"path": "DIR", "access": "rw"}]}}}; it asks for `exec` (to run the program that a test names) and is granted none: "plugins": {"fixture": {"allow": {"exec": ["NAME"]}}}; it asks for `secrets` (to read the secret that a test names) and is granted none: "plugins": {"fixture": {"allow": {"secrets": ["NAME"]}}}
+      plugin fixture: the secret `TOKEN` cannot be had: this version of dcd gives secrets to no plugin; grant it the variable that holds the value, with `env`
     !! secret  error, [TOOK]
     > command
-      plugin fixture: plugin fixture wanted to run `id`; this version of dcd lets no plugin run programs
-      help: it asks for `http` (to get the URL that a test names) and is granted none: "plugins": {"fixture": {"allow": {"http": ["https://HOST"]}}}; it asks for `env` (to print the variables that a test names) and is granted none: "plugins": {"fixture": {"allow": {"env": ["NAME"]}}}; it asks for `fs` (to read and write the files that a test names) and is granted none: "plugins": {"fixture": {"allow": {"fs": [{"path": "DIR", "access": "rw"}]}}}; it asks for `exec` (to run the program that a test names) and is granted none: "plugins": {"fixture": {"allow": {"exec": ["NAME"]}}}; it asks for `secrets` (to read the secret that a test names) and is granted none: "plugins": {"fixture": {"allow": {"secrets": ["NAME"]}}}
+      plugin fixture: the program `id` cannot be run: this version of dcd lets no plugin run programs; run it in a step of its own, with `run`
     !! command  error, [TOOK]
     "#);
 }

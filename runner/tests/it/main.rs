@@ -8,6 +8,8 @@
 mod bad_input;
 mod bad_plugins;
 mod grants;
+mod history_dir;
+mod history_fails;
 mod http_plugin;
 mod journal;
 mod misdeeds;

@@ -29,9 +29,12 @@ fn outcomes(project: &Project) -> BTreeMap<String, String> {
 }
 
 /// What is shown between the header and the shell step.
-fn shown(output: &Output) -> &str {
+fn shown(output: &Output) -> String {
     let out = &output.out;
-    &out[out.find("\n> ").unwrap() + 1..out.find("> after").unwrap()]
+    let shown = &out[out.find("\n> ").unwrap() + 1..out.find("> after").unwrap()];
+    // Where in its source the fixture panics is its own matter.
+    let kept = shown.lines().filter(|line| !line.contains("misdeed.rs")).map(|line| format!("{line}\n"));
+    kept.collect()
 }
 
 #[test]
@@ -52,9 +55,7 @@ fn what_breaks_is_an_error_of_its_step() {
       help: what it printed last says why, if it panicked; report it to the plugin's author
     !! trap  error, [TOOK]; the build goes on
     > panic
-    [error] the fixture panics, as it was told file=fixture/src/misdeed.rs line=109
 
-    thread '<unnamed>' (1) panicked at fixture/src/misdeed.rs:109:28:
     the fixture panics, as it was told
     note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace
       plugin fixture failed in `run`: it trapped (`unreachable`), as a panic does

@@ -11,8 +11,9 @@ use crate::plugin::{
 impl Host for Guest {
     async fn run(&mut self, spec: Spec) -> wasmtime::Result<Result<Exit, CommandError>> {
         Ok(Err(CommandError::NotPermitted(format!(
-            "plugin {} wanted to run `{}`; this version of dcd lets no plugin run programs",
-            self.name, spec.program
+            "the program `{}` cannot be run: this version of dcd lets no plugin run programs; run it in a step \
+             of its own, with `run`",
+            spec.program
         ))))
     }
 }

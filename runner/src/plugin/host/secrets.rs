@@ -8,8 +8,8 @@ use crate::plugin::{
 impl Host for Guest {
     async fn get(&mut self, name: String) -> wasmtime::Result<Result<String, SecretError>> {
         Ok(Err(SecretError::NotPermitted(format!(
-            "plugin {} wanted the secret `{name}`; this version of dcd gives secrets to no plugin",
-            self.name
+            "the secret `{name}` cannot be had: this version of dcd gives secrets to no plugin; grant it the \
+             variable that holds the value, with `env`"
         ))))
     }
 }

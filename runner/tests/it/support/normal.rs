@@ -22,7 +22,10 @@ impl Cleaner {
                 continue;
             }
             let end = word.trim_end_matches(['.', ':', '-']).len();
-            clean.push_str(name(&word[..end]).unwrap_or(&word[..end]));
+            // Where in a journal depends on what is recorded of the machine.
+            let is_place = clean.ends_with("at byte ");
+            let named = if is_place { Some("[OFFSET]") } else { name(&word[..end]) };
+            clean.push_str(named.unwrap_or(&word[..end]));
             clean.push_str(&word[end..]);
             word.clear();
             clean.push(c);

@@ -55,6 +55,16 @@ impl Running {
         rustix::process::kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
+    /// Sends SIGINT, unless it has ended.
+    pub(crate) fn interrupt(&self) {
+        let _ = rustix::process::kill_process(Pid::from_child(&self.child), Signal::INT);
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// Waits for its end.
     #[track_caller]
     pub(crate) fn finish(mut self) -> Output {
