@@ -52,8 +52,14 @@ pub(super) fn pipeline(workspace: &Path, file: &Path) -> Result<Loaded, CommandE
     let name = file.display().to_string();
     let sha256 = hex(&Sha256::digest(&bytes));
     let text = String::from_utf8(bytes).map_err(|error| {
-        let at = error.utf8_error().valid_up_to();
-        CommandError::usage(format!("{name} is not UTF-8: byte {at} does not fit"), "save the file as UTF-8")
+        let before =
+            String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]).into_owned();
+        let line = before.split('\n').count();
+        let column = before.split('\n').next_back().map_or(0, |line| line.chars().count()) + 1;
+        CommandError::usage(
+            format!("{name}:{line}:{column}: what begins here is not UTF-8 text"),
+            "save the file as UTF-8",
+        )
     })?;
     match pipeline::parse(&text, &name) {
         Ok(pipeline) => Ok(Loaded { pipeline, definition: facts::Definition { path: name, sha256, text } }),

@@ -126,6 +126,8 @@ async fn follow(
                 patience = Some(Instant::now() + LEAK_WAIT);
                 None
             }
+            // Before the output: what was left behind may print without end.
+            () = at(patience) => break,
             read = running.output.read_buf(pieces.space()), if open => match read {
                 Ok(0) | Err(_) => {
                     open = false;
@@ -134,7 +136,6 @@ async fn follow(
                 Ok(_) => pieces.after_read(Instant::now()),
             },
             () = at(due) => pieces.rest(),
-            () = at(patience) => break,
         };
         if let Some(bytes) = piece {
             say(messages, step, bytes).await;

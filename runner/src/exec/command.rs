@@ -37,6 +37,12 @@ impl Program {
     /// What is wrong when the system refused to start it.
     pub(crate) fn problem(&self, error: &io::Error) -> Problem {
         let name = self.argv[0].to_string_lossy();
+        if self.directory.is_file() {
+            return Problem::new(
+                format!("the step's working directory {} is a file", self.directory.display()),
+                "name the directory in `workdir`",
+            );
+        }
         if !self.directory.is_dir() {
             return Problem::new(
                 format!("the step's working directory {} does not exist", self.directory.display()),
@@ -54,7 +60,7 @@ impl Program {
                 ),
             ),
             io::ErrorKind::NotFound if is_path => Problem::new(
-                format!("there is no file {}", file.display()),
+                format!("there is no file {}", file.components().collect::<PathBuf>().display()),
                 "check the path in `run`; it is relative to `workdir`",
             ),
             io::ErrorKind::NotFound => Problem::new(
@@ -112,7 +118,8 @@ pub(crate) fn shell_hint(code: i32) -> Option<Problem> {
         )),
         127 => Some(Problem::new(
             "exit code 127: the shell did not find a command that the script names",
-            "install it in the image, or check its spelling; the output says which one",
+            "the output says which one: install it in the image, or check its spelling; if it is a script that is \
+             there, the interpreter on its first line is missing",
         )),
         _ => None,
     }

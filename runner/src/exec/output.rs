@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 
-/// How much is read at once, and the longest piece.
-pub(crate) const PIECE: usize = 128 << 10;
+/// How much is read at once, and the longest piece: what fits a processor's own cache, with its compressed form.
+pub(crate) const PIECE: usize = 64 << 10;
 /// How long the start of a line waits for its end.
 const LINE_WAIT: Duration = Duration::from_millis(100);
 

@@ -11,8 +11,6 @@
 //! follow, 0 for no step. `encoding` is 0 for JSON text, 1 for bytes, 2 for bytes compressed as one LZ4 block
 //! behind their length as `u32`.
 
-use std::borrow::Cow;
-
 use bytes::Bytes;
 
 use crate::event::{Body, Event, Payload, UnixMs};
@@ -100,35 +98,47 @@ pub(crate) fn check_header(header: &[u8; HEADER_LEN]) -> Result<(), Corruption> 
     }
 }
 
-/// Appends the event's record to `out`.
-pub(crate) fn encode(event: &Event, out: &mut Vec<u8>) {
-    let start = out.len();
-    let payload = event.body.payload();
-    let (encoding, content) = match &payload {
-        Payload::Json(text) => (JSON, Cow::Borrowed(text.as_bytes())),
-        Payload::Bytes(bytes) => {
-            compress(bytes).map_or((BYTES, Cow::Borrowed(bytes.as_ref())), |packed| (LZ4, Cow::Owned(packed)))
+/// Turns events into records. Keeps its buffers, so that a build's output costs no allocation.
+#[derive(Default)]
+pub(crate) struct Encoder {
+    record: Vec<u8>,
+    packed: Vec<u8>,
+}
+
+impl Encoder {
+    /// The event's record.
+    pub(crate) fn encode(&mut self, event: &Event) -> &[u8] {
+        let payload = event.body.payload();
+        let (encoding, content) = match &payload {
+            Payload::Json(text) => (JSON, text.as_bytes()),
+            Payload::Bytes(bytes) => match compress(bytes, &mut self.packed) {
+                Some(packed) => (LZ4, packed),
+                None => (BYTES, bytes.as_ref()),
+            },
+        };
+        let kind = clip(event.body.kind(), usize::from(u8::MAX));
+        let step = clip(event.step.as_deref().unwrap_or_default(), usize::from(u16::MAX));
+        let length = BODY_HEAD + kind.len() + step.len() + content.len();
+        let out = &mut self.record;
+        out.clear();
+        out.reserve(FRAME_LEN + length);
+        // The casts hold: `clip` bounds the names, and output comes in pieces far below 4 GiB.
+        #[allow(clippy::cast_possible_truncation)]
+        {
+            out.extend_from_slice(&(length as u32).to_le_bytes());
+            out.extend_from_slice(&[0; 4]);
+            out.extend_from_slice(&event.seq.to_le_bytes());
+            out.extend_from_slice(&event.at.to_le_bytes());
+            out.extend_from_slice(&[encoding, kind.len() as u8]);
+            out.extend_from_slice(&(step.len() as u16).to_le_bytes());
         }
-    };
-    let kind = clip(event.body.kind(), usize::from(u8::MAX));
-    let step = clip(event.step.as_deref().unwrap_or_default(), usize::from(u16::MAX));
-    let length = BODY_HEAD + kind.len() + step.len() + content.len();
-    out.reserve(FRAME_LEN + length);
-    // The casts hold: `clip` bounds the names, and output comes in pieces far below 4 GiB.
-    #[allow(clippy::cast_possible_truncation)]
-    {
-        out.extend_from_slice(&(length as u32).to_le_bytes());
-        out.extend_from_slice(&[0; 4]);
-        out.extend_from_slice(&event.seq.to_le_bytes());
-        out.extend_from_slice(&event.at.to_le_bytes());
-        out.extend_from_slice(&[encoding, kind.len() as u8]);
-        out.extend_from_slice(&(step.len() as u16).to_le_bytes());
+        out.extend_from_slice(kind.as_bytes());
+        out.extend_from_slice(step.as_bytes());
+        out.extend_from_slice(content);
+        let crc = checksum(&out[..4], &out[FRAME_LEN..]);
+        out[4..FRAME_LEN].copy_from_slice(&crc.to_le_bytes());
+        out
     }
-    out.extend_from_slice(kind.as_bytes());
-    out.extend_from_slice(step.as_bytes());
-    out.extend_from_slice(&content);
-    let crc = checksum(&out[start..start + 4], &out[start + FRAME_LEN..]);
-    out[start + 4..start + FRAME_LEN].copy_from_slice(&crc.to_le_bytes());
 }
 
 /// A record's frame: the body's length and checksum.
@@ -188,12 +198,17 @@ fn checksum(length: &[u8], body: &[u8]) -> u32 {
 }
 
 /// The bytes behind their length as one LZ4 block, if that saves an eighth.
-fn compress(bytes: &[u8]) -> Option<Vec<u8>> {
+fn compress<'a>(bytes: &[u8], packed: &'a mut Vec<u8>) -> Option<&'a [u8]> {
     if bytes.len() < COMPRESS_FROM {
         return None;
     }
-    let packed = lz4_flex::block::compress_prepend_size(bytes);
-    (packed.len() < bytes.len() - bytes.len() / 8).then_some(packed)
+    let room = 4 + lz4_flex::block::get_maximum_output_size(bytes.len());
+    if packed.len() < room {
+        packed.resize(room, 0);
+    }
+    packed[..4].copy_from_slice(&u32::try_from(bytes.len()).ok()?.to_le_bytes());
+    let length = 4 + lz4_flex::block::compress_into(bytes, &mut packed[4..]).ok()?;
+    (length < bytes.len() - bytes.len() / 8).then_some(&packed[..length])
 }
 
 fn decompress(content: &[u8]) -> Option<Bytes> {
@@ -247,7 +262,7 @@ mod tests {
             body: Body::AttemptStarted(AttemptStarted { attempt: 1 }),
         };
         let mut bytes = header().to_vec();
-        encode(&event, &mut bytes);
+        bytes.extend_from_slice(Encoder::default().encode(&event));
         let hex = crate::text::hex(&bytes);
         insta::assert_snapshot!(hex, @"6463642d6a726e6c01000000ad4e59de34000000a0ec810207000000000000000068e5cf8b010000000f0400617474656d70742e73746172746564746573747b22617474656d7074223a317d");
     }
@@ -265,9 +280,9 @@ mod tests {
                 step: step.map(Into::into),
                 body: Body::StepOutput(output.repeat(repeat).into()),
             };
-            let mut bytes = Vec::new();
-            encode(&event, &mut bytes);
-            encode(&event, &mut bytes);
+            let mut encoder = Encoder::default();
+            let mut bytes = encoder.encode(&event).to_vec();
+            bytes.extend_from_slice(encoder.encode(&event));
             let records = decode_all(&bytes).unwrap();
             prop_assert_eq!(records.len(), 2);
             for record in records {
@@ -278,8 +293,7 @@ mod tests {
         #[test]
         fn a_changed_byte_is_noticed(at in 0_usize..200, bit in 0_u8..8) {
             let event = Event { seq: 1, at: 2, step: None, body: Body::StepOutput(vec![b'x'; 180].into()) };
-            let mut bytes = Vec::new();
-            encode(&event, &mut bytes);
+            let mut bytes = Encoder::default().encode(&event).to_vec();
             let at = at % bytes.len();
             bytes[at] ^= 1 << bit;
             prop_assert!(decode_all(&bytes).is_err());

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use crate::{
     engine::ports::{Log, Progress},
     event::{Body, Event, StepName, UnixMs},
-    journal::format,
+    journal::format::{self, Encoder},
 };
 
 /// How long a written event may wait for the disk.
@@ -45,7 +45,7 @@ pub struct Writer {
     /// Where the last whole record ends.
     end: u64,
     next_seq: u64,
-    buffer: Vec<u8>,
+    encoder: Encoder,
     syncer: Arc<Syncer>,
     thread: Option<JoinHandle<()>>,
 }
@@ -94,7 +94,7 @@ impl Writer {
             file,
             end: format::HEADER_LEN as u64,
             next_seq: 0,
-            buffer: Vec::new(),
+            encoder: Encoder::default(),
             syncer,
             thread: Some(thread),
         })
@@ -103,15 +103,14 @@ impl Writer {
     /// Gives the event its number and time, and writes it.
     pub fn append(&mut self, step: Option<StepName>, body: Body) -> Result<Event, JournalError> {
         let event = Event { seq: self.next_seq, at: now(), step, body };
-        self.buffer.clear();
-        format::encode(&event, &mut self.buffer);
-        if let Err(error) = (&*self.file).write_all(&self.buffer) {
+        let record = self.encoder.encode(&event);
+        if let Err(error) = (&*self.file).write_all(record) {
             // Half a record must not stand before the next one.
             let _ = self.file.set_len(self.end);
             let _ = (&*self.file).seek(io::SeekFrom::Start(self.end));
             return Err(self.error("write to", error));
         }
-        self.end += self.buffer.len() as u64;
+        self.end += record.len() as u64;
         self.next_seq += 1;
         self.syncer.lock().written = self.next_seq;
         self.syncer.progress.send_modify(|progress| progress.written = self.next_seq);

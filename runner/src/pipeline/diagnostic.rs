@@ -49,7 +49,7 @@ impl Diagnostic {
 const MAX_QUOTED: usize = 60;
 
 /// Text from the file as a message may show it: nothing in it can steer a terminal, and its length is bounded.
-pub(super) fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     let mut shown = String::new();
     for (count, c) in text.chars().enumerate() {
         if count == MAX_QUOTED {
@@ -73,7 +73,7 @@ pub(super) fn is_unprintable(c: char) -> bool {
 }
 
 /// The nearest of `candidates` to what was typed, when it is near enough to be a slip.
-pub(super) fn did_you_mean<'a>(
+pub(crate) fn did_you_mean<'a>(
     typed: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {

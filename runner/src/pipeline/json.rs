@@ -15,23 +15,18 @@ use super::{
 pub(super) fn read_with(reader: &mut Reader<'_>, value: Option<&Value<'_>>, owner: &Span) -> Option<Json> {
     let Some(value) = value else {
         let spans = BTreeMap::from([(String::new(), owner.clone())]);
-        return Some(Json { value: JsonValue::Object(Map::new()), spans });
+        return Some(Json { value: JsonValue::Object(Map::new()), spans, keys: BTreeMap::new() });
     };
     let expected = Expected { name: "`with`", example: r#""with": { "url": "https://example.com" }"# };
     reader.object(value, expected)?;
-    let mut spans = BTreeMap::new();
-    let value = convert(reader, value, &mut String::new(), &mut spans);
-    Some(Json { value, spans })
+    let mut json = Json { value: JsonValue::Null, spans: BTreeMap::new(), keys: BTreeMap::new() };
+    json.value = convert(reader, value, &mut String::new(), &mut json);
+    Some(json)
 }
 
 /// Recurses as deep as the text nests, which is bounded before it is parsed.
-fn convert(
-    reader: &mut Reader<'_>,
-    value: &Value<'_>,
-    pointer: &mut String,
-    spans: &mut BTreeMap<String, Span>,
-) -> JsonValue {
-    spans.insert(pointer.clone(), span(value));
+fn convert(reader: &mut Reader<'_>, value: &Value<'_>, pointer: &mut String, json: &mut Json) -> JsonValue {
+    json.spans.insert(pointer.clone(), span(value));
     match value {
         Value::NullKeyword(_) => JsonValue::Null,
         Value::BooleanLit(literal) => JsonValue::Bool(literal.value),
@@ -53,9 +48,7 @@ fn convert(
             JsonValue::Array(
                 elements
                     .map(|(index, element)| {
-                        within(pointer, &index.to_string(), |pointer| {
-                            convert(reader, element, pointer, spans)
-                        })
+                        within(pointer, &index.to_string(), |pointer| convert(reader, element, pointer, json))
                     })
                     .collect(),
             )
@@ -64,7 +57,10 @@ fn convert(
             let mut map = Map::new();
             for (key, at, value) in reader.entries(object) {
                 refuse_expression(reader, key, &at);
-                let value = within(pointer, key, |pointer| convert(reader, value, pointer, spans));
+                let value = within(pointer, key, |pointer| {
+                    json.keys.insert(pointer.clone(), at);
+                    convert(reader, value, pointer, json)
+                });
                 map.insert(key.to_owned(), value);
             }
             JsonValue::Object(map)

@@ -17,6 +17,7 @@ mod step;
 mod syntax;
 
 pub use diagnostic::Diagnostic;
+pub(crate) use diagnostic::{did_you_mean, printable};
 pub use model::{
     Action, Allow, Command, FsGrant, HistoryBlock, Json, Pipeline, PluginBlock, Span, Spanned, Step,
 };

@@ -80,9 +80,16 @@ pub struct Json {
     pub value: serde_json::Value,
     /// Where each value stands, by JSON Pointer (RFC 6901); `""` is the whole.
     pub spans: BTreeMap<String, Span>,
+    /// Where the key of each value stands that has one, by JSON Pointer, too.
+    pub keys: BTreeMap<String, Span>,
 }
 
 impl Json {
+    /// The place of the key whose value is at `pointer`, or of the nearest value around it.
+    pub fn key_span(&self, pointer: &str) -> Span {
+        self.keys.get(pointer).cloned().unwrap_or_else(|| self.span(pointer))
+    }
+
     /// The place of the value at `pointer`, or of the nearest one around it.
     pub fn span(&self, pointer: &str) -> Span {
         let mut pointer = pointer;

@@ -22,7 +22,8 @@ use crate::{
         engine::{Access, Compiled},
         guest::{Guest, Io, Tail},
         locate::Located,
-        step::{check_schema, expect_kind, parse_schema, plugin_error},
+        schema::Schema,
+        step::{expect_kind, plugin_error},
     },
 };
 
@@ -66,8 +67,7 @@ impl HistoryPlugin {
             })
             .await
         })?;
-        let schema = parse_schema(&compiled.name, &info.config_schema)?;
-        let wrong = check_schema(&compiled.name, &schema, with)?;
+        let wrong = Schema::parse(&compiled.name, &info.config_schema)?.check(with);
         let config = with.value.to_string();
         Ok((HistoryPlugin { compiled, config, instance: None, tail: Tail::default() }, wrong))
     }

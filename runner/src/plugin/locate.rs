@@ -40,7 +40,12 @@ pub fn read(path: &Path) -> Result<Located, PluginError> {
     let bytes = fs::read(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => PluginError::new(format!("there is no file {file}"))
             .help("check the path; a relative one starts at the workspace"),
-        _ => PluginError::new(format!("cannot read the plugin {file}: {error}")),
+        io::ErrorKind::IsADirectory => {
+            PluginError::new(format!("{file} is a directory")).help("name the plugin's .wasm file in it")
+        }
+        _ => {
+            PluginError::new(format!("cannot read the plugin {file}: {error}")).help("check its permissions")
+        }
     })?;
     let contents = manifest::read(&bytes, &file)?;
     let sha256 = hex(&Sha256::digest(&bytes));

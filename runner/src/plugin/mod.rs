@@ -15,6 +15,7 @@ mod guest;
 mod host;
 pub mod locate;
 mod manifest;
+mod schema;
 pub mod step;
 
 pub use engine::Host;

@@ -29,6 +29,7 @@ use crate::{
         engine::{Access, Compiled},
         guest::{Io, Tail},
         locate::Located,
+        schema::{Schema, path},
     },
 };
 
@@ -39,7 +40,7 @@ const RUN_LIMIT: Duration = Duration::from_hours(1);
 #[derive(Clone)]
 pub struct StepPlugin {
     compiled: Compiled,
-    schema: Arc<serde_json::Value>,
+    schema: Arc<Schema>,
 }
 
 /// What a step type is told of the step that it runs.
@@ -87,13 +88,13 @@ impl StepPlugin {
             })
             .await
         })?;
-        let schema = parse_schema(&compiled.name, &info.config_schema)?;
+        let schema = Schema::parse(&compiled.name, &info.config_schema)?;
         Ok(StepPlugin { compiled, schema: Arc::new(schema) })
     }
 
     /// What is wrong with a step's config: by its schema, else by the plugin itself.
     pub fn check(&self, with: &Json) -> Result<Vec<PluginError>, PluginError> {
-        let wrong = check_schema(&self.compiled.name, &self.schema, with)?;
+        let wrong = self.schema.check(with);
         if !wrong.is_empty() {
             return Ok(wrong);
         }
@@ -217,8 +218,10 @@ pub(crate) fn problem(fault: Fault) -> Problem {
 pub(crate) fn plugin_error(plugin: &str, error: Error) -> PluginError {
     let (message, help) = match error {
         Error::InvalidConfig(diagnostics) => {
-            let said: Vec<_> =
-                diagnostics.iter().map(|wrong| format!("{}: {}", wrong.pointer, wrong.message)).collect();
+            let said: Vec<_> = diagnostics
+                .iter()
+                .map(|wrong| format!("{}: {}", path(&wrong.pointer), wrong.message))
+                .collect();
             (
                 format!("its config is wrong: {}", said.join("; ")),
                 diagnostics.into_iter().find_map(|wrong| wrong.help),
@@ -248,41 +251,13 @@ pub(crate) fn expect_kind(located: &Located, kind: Kind, place: &str) -> Result<
     .help("`dcd plugin list` shows which plugins there are, and what each is for"))
 }
 
-pub(crate) fn parse_schema(plugin: &str, schema: &str) -> Result<serde_json::Value, PluginError> {
-    serde_json::from_str(schema).map_err(|error| {
-        PluginError::new(format!("plugin {plugin} has a config schema that is not JSON: {error}"))
-            .help("report this to the plugin's author")
-    })
-}
-
-/// What of the config does not fit the schema, each with its place.
-pub(crate) fn check_schema(
-    plugin: &str,
-    schema: &serde_json::Value,
-    with: &Json,
-) -> Result<Vec<PluginError>, PluginError> {
-    let validator = jsonschema::validator_for(schema).map_err(|error| {
-        PluginError::new(format!("plugin {plugin} has a config schema that is not valid: {error}"))
-            .help("report this to the plugin's author")
-    })?;
-    let error = |wrong: jsonschema::ValidationError| {
-        let pointer = wrong.instance_path().to_string();
-        PluginError::new(format!("the config of plugin {plugin} is wrong{}: {wrong}", in_place(&pointer)))
-            .at(with.span(&pointer))
-            .help(format!("`dcd plugin inspect {plugin}` shows what it takes"))
-    };
-    Ok(validator.iter_errors(&with.value).map(error).collect())
-}
-
 fn located_in(plugin: &str, diagnostic: Diagnostic, with: &Json) -> PluginError {
-    let place = in_place(&diagnostic.pointer);
+    let what = match diagnostic.pointer.as_str() {
+        "" => format!("the config of plugin {plugin}"),
+        pointer => format!("`{}` of plugin {plugin}", path(pointer)),
+    };
     let mut error =
-        PluginError::new(format!("the config of plugin {plugin} is wrong{place}: {}", diagnostic.message))
-            .at(with.span(&diagnostic.pointer));
+        PluginError::new(format!("{what}: {}", diagnostic.message)).at(with.span(&diagnostic.pointer));
     error.help = diagnostic.help;
     error
-}
-
-fn in_place(pointer: &str) -> String {
-    if pointer.is_empty() { String::new() } else { format!(" at `{pointer}`") }
 }

@@ -1,0 +1,472 @@
+//! What of a config does not fit its plugin's schema, in words for who wrote it.
+
+use std::sync::Arc;
+
+use jsonschema::{
+    JsonType, ValidationError, Validator,
+    error::{TypeKind, ValidationErrorKind as Kind},
+};
+use serde_json::Value;
+
+use crate::{
+    pipeline::{Json, did_you_mean, printable},
+    plugin::PluginError,
+};
+
+type Branch = Vec<ValidationError<'static>>;
+
+/// A plugin's schema, ready to check configs with.
+pub(crate) struct Schema {
+    plugin: Arc<str>,
+    json: Value,
+    validator: Validator,
+}
+
+/// One thing that is wrong.
+struct Finding {
+    /// What it is about, as a JSON Pointer into the config.
+    pointer: String,
+    /// The key is wrong, not its value.
+    key: bool,
+    message: String,
+    help: Option<String>,
+    /// The setting that should have been there, if one is missing.
+    missing: Option<String>,
+}
+
+impl Schema {
+    /// The schema that the plugin gave.
+    pub(crate) fn parse(plugin: &Arc<str>, text: &str) -> Result<Self, PluginError> {
+        let fail = |what: String| {
+            PluginError::new(format!("plugin {plugin} has a config schema that {what}"))
+                .help("report this to the plugin's author")
+        };
+        let json = serde_json::from_str(text).map_err(|error| fail(format!("is not JSON: {error}")))?;
+        let validator =
+            jsonschema::validator_for(&json).map_err(|error| fail(format!("is not valid: {error}")))?;
+        Ok(Schema { plugin: plugin.clone(), json, validator })
+    }
+
+    /// All that is wrong with the config, each with its place.
+    pub(crate) fn check(&self, with: &Json) -> Vec<PluginError> {
+        let errors = self.validator.iter_errors(&with.value);
+        let mut findings: Vec<_> = errors.flat_map(|error| self.explain(&error)).collect();
+        // A setting that was misspelt is not missing, too.
+        let meant: Vec<_> =
+            findings.iter().filter(|found| found.key).map(|found| found.help.clone()).collect();
+        let is_meant = |name: &String| meant.contains(&Some(suggestion(name)));
+        findings.retain(|found| !found.missing.as_ref().is_some_and(is_meant));
+        let error = |found: Finding| PluginError {
+            span: Some(if found.key { with.key_span(&found.pointer) } else { with.span(&found.pointer) }),
+            message: found.message,
+            help: found.help,
+        };
+        findings.into_iter().map(error).collect()
+    }
+
+    fn explain(&self, error: &ValidationError<'_>) -> Vec<Finding> {
+        let pointer = error.instance_path().as_str();
+        let found = |message: String, help| {
+            vec![Finding { pointer: pointer.to_owned(), key: false, message, help, missing: None }]
+        };
+        let must = |what: &str| {
+            let message =
+                format!("{} must be {what}, and is {}", self.setting(pointer), shown(error.instance()));
+            found(message, self.description(pointer))
+        };
+        match error.kind() {
+            Kind::AdditionalProperties { unexpected } | Kind::UnevaluatedProperties { unexpected } => {
+                let unknown = |name: &String| self.unknown(error, name);
+                unexpected.iter().map(unknown).collect()
+            }
+            Kind::Required { property } => {
+                let name = property.as_str().unwrap_or_default();
+                let place = self.place(pointer);
+                vec![Finding {
+                    pointer: pointer.to_owned(),
+                    key: false,
+                    message: format!("`{name}` is missing in {place}"),
+                    help: self.takes(error),
+                    missing: Some(name.to_owned()),
+                }]
+            }
+            Kind::Type { kind } => {
+                let message = format!(
+                    "{} must be {}, and is {}",
+                    self.setting(pointer),
+                    types(&names(kind)),
+                    type_of(error.instance())
+                );
+                found(message, self.description(pointer))
+            }
+            Kind::OneOfNotValid { context } | Kind::AnyOf { context } => self.alternatives(error, context),
+            Kind::Enum { options } => {
+                let options: Vec<_> = options.as_array().into_iter().flatten().collect();
+                vec![self.choice(pointer, error.instance(), &options)]
+            }
+            Kind::Constant { expected_value } => {
+                vec![self.choice(pointer, error.instance(), &[&**expected_value])]
+            }
+            Kind::Minimum { limit } => must(&format!("at least {limit}")),
+            Kind::Maximum { limit } => must(&format!("at most {limit}")),
+            Kind::ExclusiveMinimum { limit } => must(&format!("more than {limit}")),
+            Kind::ExclusiveMaximum { limit } => must(&format!("less than {limit}")),
+            Kind::Pattern { pattern } => must(&format!("a text of the form `{pattern}`")),
+            _ => {
+                let place = self.place(pointer);
+                found(format!("in {place}: {error}"), None)
+            }
+        }
+    }
+
+    fn unknown(&self, error: &ValidationError<'_>, name: &str) -> Finding {
+        let pointer = error.instance_path().as_str();
+        let known = self.properties(error);
+        let close = did_you_mean(name, known.iter().copied());
+        let of = if pointer.is_empty() {
+            format!("plugin {}", self.plugin)
+        } else {
+            format!("`{}` of plugin {}", path(pointer), self.plugin)
+        };
+        Finding {
+            pointer: format!("{pointer}/{}", name.replace('~', "~0").replace('/', "~1")),
+            key: true,
+            message: format!("`{}` is not a setting of {of}", printable(name)),
+            help: close.map(suggestion).or_else(|| self.takes(error)),
+            missing: None,
+        }
+    }
+
+    /// A value that is none of those that are possible.
+    fn choice(&self, pointer: &str, value: &Value, options: &[&Value]) -> Finding {
+        let list: Vec<_> = options.iter().map(|option| format!("`{}`", bare(option))).collect();
+        let close =
+            did_you_mean(value.as_str().unwrap_or_default(), options.iter().filter_map(|o| o.as_str()));
+        let one_of = if list.len() == 1 { "" } else { "one of " };
+        Finding {
+            pointer: pointer.to_owned(),
+            key: false,
+            message: format!("{} is {}, which it cannot be", self.setting(pointer), shown(value)),
+            help: Some(close.map_or_else(|| format!("it must be {one_of}{}", list.join(", ")), suggestion)),
+            missing: None,
+        }
+    }
+
+    /// None of several forms fits: what is wrong with the one that was most likely meant.
+    fn alternatives(&self, error: &ValidationError<'_>, context: &[Branch]) -> Vec<Finding> {
+        let pointer = error.instance_path().as_str();
+        let is_absence = |branch: &&Branch| matches!(branch.as_slice(), [only] if matches!(only.kind(), Kind::Type { kind: TypeKind::Single(JsonType::Null) }));
+        let branches: Vec<&Branch> = context.iter().filter(|branch| !is_absence(branch)).collect();
+        let meant = branches.iter().filter(|branch| !branch.iter().any(|wrong| is_another(wrong, pointer)));
+        let meant = meant.min_by_key(|branch| branch.len());
+        if let Some(branch) = meant.or(if let [only] = branches.as_slice() { Some(only) } else { None }) {
+            return branch.iter().flat_map(|error| self.explain(error)).collect();
+        }
+        let mut options: Vec<(&str, &Value, &Value)> = Vec::new();
+        let mut kinds = Vec::new();
+        for wrong in branches.iter().flat_map(|branch| branch.iter()) {
+            gather(wrong, &mut options, &mut kinds);
+        }
+        if let Some((place, value, _)) = options.first() {
+            let values: Vec<_> = options.iter().map(|(_, _, option)| *option).collect();
+            return vec![self.choice(place, value, &values)];
+        }
+        let message = format!(
+            "{} must be {}, and is {}",
+            self.setting(pointer),
+            types(&kinds),
+            type_of(error.instance())
+        );
+        let help = self.description(pointer);
+        vec![Finding { pointer: pointer.to_owned(), key: false, message, help, missing: None }]
+    }
+
+    /// What the schema says of a setting.
+    fn description(&self, pointer: &str) -> Option<String> {
+        let name = pointer.split('/').nth(1)?;
+        let said = self.json.get("properties")?.get(name)?.get("description")?.as_str()?;
+        let said: Vec<_> = said.split_whitespace().collect();
+        Some(format!("`{name}`: {}", said.join(" ").trim_end_matches('.')))
+    }
+
+    /// The schema that holds the keyword which objected.
+    fn holder(&self, error: &ValidationError<'_>) -> Option<&Value> {
+        let keyword = error.schema_path().as_str();
+        self.json.pointer(&keyword[..keyword.rfind('/')?])
+    }
+
+    fn properties(&self, error: &ValidationError<'_>) -> Vec<&str> {
+        let properties = self.holder(error).and_then(|schema| schema.get("properties")?.as_object());
+        properties.into_iter().flat_map(|properties| properties.keys().map(String::as_str)).collect()
+    }
+
+    /// The settings that there are; for a missing one that says which variant is meant, the variants.
+    fn takes(&self, error: &ValidationError<'_>) -> Option<String> {
+        if let Kind::Required { property } = error.kind() {
+            let variants = self.variants(error, property.as_str().unwrap_or_default());
+            if variants.len() > 1 {
+                return Some(format!("it is one of {}", variants.join(", ")));
+            }
+        }
+        let known: Vec<_> = self.properties(error).iter().map(|name| format!("`{name}`")).collect();
+        (!known.is_empty()).then(|| format!("it takes {}", known.join(", ")))
+    }
+
+    /// What the property may be in the schema's variants, of which each has it as a constant.
+    fn variants(&self, error: &ValidationError<'_>, property: &str) -> Vec<String> {
+        let path = error.schema_path().as_str();
+        let variants = path.rsplitn(3, '/').nth(2).and_then(|path| self.json.pointer(path)?.as_array());
+        let constant = |variant: &Value| {
+            Some(format!("`{}`", bare(variant.get("properties")?.get(property)?.get("const")?)))
+        };
+        variants.into_iter().flatten().filter_map(constant).collect()
+    }
+
+    /// `url` of plugin http.
+    fn setting(&self, pointer: &str) -> String {
+        if pointer.is_empty() {
+            format!("the config of plugin {}", self.plugin)
+        } else {
+            format!("`{}` of plugin {}", path(pointer), self.plugin)
+        }
+    }
+
+    fn place(&self, pointer: &str) -> String {
+        if pointer.is_empty() {
+            format!("the settings of plugin {}", self.plugin)
+        } else {
+            format!("`{}` of plugin {}", path(pointer), self.plugin)
+        }
+    }
+}
+
+/// Whether the error says that another form was meant than this one: it is of another type, or says another
+/// variant's name.
+fn is_another(error: &ValidationError<'_>, pointer: &str) -> bool {
+    let place = error.instance_path().as_str();
+    let is_here = place == pointer;
+    match error.kind() {
+        Kind::Type { .. } => is_here,
+        Kind::Constant { .. } | Kind::Enum { .. } => {
+            is_here || place.rfind('/').is_some_and(|cut| &place[..cut] == pointer)
+        }
+        Kind::OneOfNotValid { context } | Kind::AnyOf { context } => {
+            is_here && context.iter().all(|branch| branch.iter().any(|error| is_another(error, pointer)))
+        }
+        _ => false,
+    }
+}
+
+/// The values and the types that would have been right somewhere below.
+fn gather<'a>(
+    error: &'a ValidationError<'_>,
+    options: &mut Vec<(&'a str, &'a Value, &'a Value)>,
+    kinds: &mut Vec<JsonType>,
+) {
+    let place = error.instance_path().as_str();
+    match error.kind() {
+        Kind::Type { kind } => kinds.extend(names(kind)),
+        Kind::Constant { expected_value } => options.push((place, error.instance(), expected_value)),
+        Kind::Enum { options: all } => {
+            let all = all.as_array().into_iter().flatten();
+            options.extend(all.map(|option| (place, error.instance().as_ref(), option)));
+        }
+        Kind::OneOfNotValid { context } | Kind::AnyOf { context } => {
+            for error in context.iter().flatten() {
+                gather(error, options, kinds);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn suggestion(name: &str) -> String {
+    format!("did you mean `{name}`?")
+}
+
+/// `/headers/a/0` as people write it: `headers.a[0]`.
+pub(crate) fn path(pointer: &str) -> String {
+    let mut path = String::new();
+    for token in pointer.split('/').skip(1) {
+        let token = token.replace("~1", "/").replace("~0", "~");
+        if !path.is_empty() && token.parse::<usize>().is_ok() {
+            path.push_str(&format!("[{token}]"));
+        } else {
+            let dot = if path.is_empty() { "" } else { "." };
+            path.push_str(&format!("{dot}{}", printable(&token)));
+        }
+    }
+    path
+}
+
+fn names(kind: &TypeKind) -> Vec<JsonType> {
+    match kind {
+        TypeKind::Single(one) => vec![*one],
+        TypeKind::Multiple(several) => several.iter().collect(),
+    }
+}
+
+/// `a string or a number`; that a setting may be null as well helps nobody.
+fn types(kinds: &[JsonType]) -> String {
+    let mut words: Vec<&str> = Vec::new();
+    for kind in kinds {
+        let word = word(*kind);
+        if (*kind != JsonType::Null || kinds.len() == 1) && !words.contains(&word) {
+            words.push(word);
+        }
+    }
+    match words.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+        Some((only, _)) => (*only).to_owned(),
+        None => "something else".to_owned(),
+    }
+}
+
+fn word(kind: JsonType) -> &'static str {
+    match kind {
+        JsonType::Array => "an array",
+        JsonType::Boolean => "`true` or `false`",
+        JsonType::Integer => "a whole number",
+        JsonType::Null => "null",
+        JsonType::Number => "a number",
+        JsonType::Object => "an object",
+        JsonType::String => "a string",
+    }
+}
+
+fn type_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(true) => "`true`",
+        Value::Bool(false) => "`false`",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}
+
+/// A value as a message may show it.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => format!("\"{}\"", printable(text)),
+        Value::Array(_) | Value::Object(_) => type_of(value).to_owned(),
+        other => other.to_string(),
+    }
+}
+
+fn bare(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn check(schema: &Value, with: Value) -> Vec<String> {
+        let schema = Schema::parse(&"p".into(), &schema.to_string()).unwrap();
+        let spans = BTreeMap::from([(String::new(), 0..1)]);
+        let with = Json { value: with, spans, keys: BTreeMap::new() };
+        let say = |error: PluginError| match error.help {
+            Some(help) => format!("{}; {help}", error.message),
+            None => error.message,
+        };
+        schema.check(&with).into_iter().map(say).collect()
+    }
+
+    fn http() -> Value {
+        json!({
+            "type": "object", "additionalProperties": false, "required": ["url"],
+            "properties": {
+                "url": { "type": "string", "description": "Where to\nsend it." },
+                "retries": { "type": "integer", "minimum": 0 },
+                "headers": { "type": "object", "additionalProperties": { "type": "string" } },
+                "status": { "anyOf": [{ "$ref": "#/$defs/Expect" }, { "type": "null" }] },
+            },
+            "$defs": {
+                "Expect": { "anyOf": [
+                    { "$ref": "#/$defs/Status" },
+                    { "type": "array", "items": { "$ref": "#/$defs/Status" } },
+                ] },
+                "Status": { "anyOf": [{ "type": "integer" }, { "type": "string", "pattern": "^[1-5]xx$" }] },
+            },
+        })
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_in_the_words_of_who_wrote_it() {
+        assert!(check(&http(), json!({"url": "x", "retries": 1, "status": ["2xx", 3]})).is_empty());
+        assert_eq!(
+            check(&http(), json!({"urll": "x"})),
+            ["`urll` is not a setting of plugin p; did you mean `url`?"]
+        );
+        assert_eq!(
+            check(&http(), json!({"certainly": 1})),
+            [
+                "`certainly` is not a setting of plugin p; it takes `headers`, `retries`, `status`, `url`",
+                "`url` is missing in the settings of plugin p; it takes `headers`, `retries`, `status`, `url`",
+            ]
+        );
+        assert_eq!(
+            check(&http(), json!({"url": 1, "retries": -1, "headers": {"a.b": true}})),
+            [
+                "`headers.a.b` of plugin p must be a string, and is `true`",
+                "`retries` of plugin p must be at least 0, and is -1",
+                "`url` of plugin p must be a string, and is a number; `url`: Where to send it",
+            ]
+        );
+    }
+
+    #[test]
+    fn of_several_forms_the_likely_one_is_explained() {
+        let status = |status: Value| check(&http(), json!({"url": "x", "status": status}));
+        assert_eq!(
+            status(json!("3x")),
+            ["`status` of plugin p must be a text of the form `^[1-5]xx$`, and is \"3x\""]
+        );
+        assert_eq!(
+            status(json!([200, "x"])),
+            ["`status[1]` of plugin p must be a text of the form `^[1-5]xx$`, and is \"x\""]
+        );
+        assert_eq!(
+            status(json!(true)),
+            ["`status` of plugin p must be a whole number, a string or an array, and is `true`"]
+        );
+    }
+
+    #[test]
+    fn of_variants_the_one_that_is_named_is_explained() {
+        let variant = |name: &str, extra: &str| {
+            json!({
+                "type": "object", "additionalProperties": false, "required": ["do", extra],
+                "properties": { "do": { "type": "string", "const": name }, extra: { "type": "string" } },
+            })
+        };
+        let schema =
+            json!({ "oneOf": [variant("read", "path"), variant("get", "url"), variant("say", "text")] });
+        assert_eq!(
+            check(&schema, json!({"do": "read", "pathh": "x"})),
+            ["`pathh` is not a setting of plugin p; did you mean `path`?"]
+        );
+        assert_eq!(
+            check(&schema, json!({"do": "get", "url": 1})),
+            ["`url` of plugin p must be a string, and is a number"]
+        );
+        assert_eq!(
+            check(&schema, json!({"do": "reed", "path": "x"})),
+            ["`do` of plugin p is \"reed\", which it cannot be; did you mean `read`?"]
+        );
+        assert_eq!(
+            check(&schema, json!({"do": "dance"})),
+            ["`do` of plugin p is \"dance\", which it cannot be; it must be one of `read`, `get`, `say`"]
+        );
+        assert_eq!(
+            check(&schema, json!({"path": "x"})),
+            ["`do` is missing in the settings of plugin p; it is one of `read`, `get`, `say`"]
+        );
+    }
+}

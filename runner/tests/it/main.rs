@@ -1,0 +1,10 @@
+//! Tests of the built binary, each in a workspace of its own.
+//!
+//! Expected texts stand beside the tests (insta's inline snapshots): `INSTA_UPDATE=always cargo nextest run
+//! --workspace -E 'binary(it)'` and `cargo insta review` write them anew. Read what they say before you commit it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod bad_input;
+mod bad_plugins;
+mod support;

@@ -1,0 +1,11 @@
+//! What every test starts with: a workspace of its own, and words that do not change between runs.
+
+mod normal;
+mod project;
+mod running;
+mod server;
+
+pub(crate) use normal::Cleaner;
+pub(crate) use project::{Output, Project, plugin_file};
+pub(crate) use running::Running;
+pub(crate) use server::{Answer, Server};
