@@ -93,19 +93,3 @@ impl CommandError {
         self.exit
     }
 }
-
-/// Every error with its causes, as one sentence: `cannot open x: no such file`.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        // Some errors already say their cause.
-        if !text.contains(&next) {
-            text.push_str(": ");
-            text.push_str(&next);
-        }
-        cause = error.source();
-    }
-    text
-}

@@ -1,7 +1,10 @@
 //! The builds that can be looked at: this workspace's journals and, where the pipeline names one, the history
 //! backend. What both have is taken from the journal, which is never behind.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    io::ErrorKind,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use crate::{
     build::Build,
@@ -10,7 +13,7 @@ use crate::{
     engine::ports::backend::{Backend, BackendError},
     error::CommandError,
     event::{Event, UnixMs},
-    journal::{BuildDir, Lookup, Reader, Store, StoreError},
+    journal::{BuildDir, Corruption, Lookup, Reader, Store, StoreError},
     plugin::{Host, backend::HistoryPlugin},
     report::Summary,
 };
@@ -23,6 +26,8 @@ pub(super) struct Builds {
     store: Store,
     backend: Option<(Host, HistoryPlugin)>,
     component: Option<String>,
+    /// That a journal is damaged is said once.
+    damage_said: bool,
 }
 
 /// A build that was found.
@@ -37,7 +42,12 @@ impl Builds {
     pub(super) fn open(args: &SourceArgs) -> Result<Self, CommandError> {
         let workspace = load::workspace()?;
         let backend = if args.local { None } else { backend(&workspace, args) };
-        Ok(Builds { store: Store::at(&workspace), backend, component: args.component.clone() })
+        Ok(Builds {
+            store: Store::at(&workspace),
+            backend,
+            component: args.component.clone(),
+            damage_said: false,
+        })
     }
 
     /// The newest builds.
@@ -51,6 +61,7 @@ impl Builds {
                 Ok(build) if build.id.is_empty() => {}
                 Ok(build) if self.component.as_ref().is_some_and(|wanted| *wanted != build.component) => {}
                 Ok(build) => found.push(Summary::of(&build)),
+                Err(error) if never_was(&error) => {}
                 Err(error) => warn(&format!("the journal of build {} cannot be read: {error}", place.id)),
             }
         }
@@ -102,7 +113,11 @@ impl Builds {
     /// What the build's events add up to.
     pub(super) fn read(&mut self, found: &Found) -> Result<Build, CommandError> {
         match found {
-            Found::Local(place) => place.read().map_err(|error| unreadable(place, &error)),
+            Found::Local(place) => {
+                let (build, damage) = place.examine().map_err(|error| unreadable(place, &error))?;
+                self.say_damaged(place, damage.as_ref());
+                Ok(build)
+            }
             Found::Remote(summary) => {
                 let mut build = Build::default();
                 self.events(found, None, &mut |event| build.apply(&event))?;
@@ -128,6 +143,8 @@ impl Builds {
                 while let Some(event) = reader.next_event().map_err(|error| unreadable(place, &error))? {
                     each(event);
                 }
+                let damage = reader.torn().filter(|_| !place.is_running());
+                self.say_damaged(place, damage);
                 Ok(())
             }
             (Found::Remote(summary), Some((host, backend))) => {
@@ -144,6 +161,13 @@ impl Builds {
                 Ok(())
             }
             (Found::Remote(_), None) => Ok(()),
+        }
+    }
+
+    fn say_damaged(&mut self, place: &BuildDir, damage: Option<&Corruption>) {
+        if let (Some(damage), false) = (damage, self.damage_said) {
+            warn(&format!("{}: {damage}; what follows it is not shown", place.journal().display()));
+            self.damage_said = true;
         }
     }
 
@@ -197,6 +221,11 @@ fn backend(workspace: &std::path::Path, args: &SourceArgs) -> Option<(Host, Hist
 fn now() -> UnixMs {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A build whose runner ended before the journal's first bytes were written, or what is no build at all.
+fn never_was(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::UnexpectedEof)
 }
 
 fn unreadable(place: &BuildDir, error: &std::io::Error) -> CommandError {

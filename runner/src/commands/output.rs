@@ -24,6 +24,13 @@ pub(super) fn print(text: &str) {
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
+/// Whether a write would go through just now.
+pub(super) fn is_read() -> bool {
+    let stdout = io::stdout();
+    let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+    rustix::event::poll(&mut [PollFd::new(&stdout, PollFlags::OUT)], Some(&now)).is_ok_and(|ready| ready > 0)
+}
+
 /// Says something on standard error that is no failure.
 pub(super) fn warn(text: &str) {
     let stderr = io::stderr();

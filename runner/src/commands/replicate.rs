@@ -14,18 +14,21 @@ use crate::{
         backend::{Backend, BackendError, NewBuild},
     },
     event::{Body, BuildNumbered},
-    history::{UploadError, Uploader},
+    history::{self, UploadError, Uploader},
     journal::JournalTail,
     plugin::{Host, backend::HistoryPlugin},
 };
 
 /// How long a build waits for its number before it starts without one.
 const NUMBER_WAIT: Duration = Duration::from_secs(5);
+/// How much later than the uploader itself its end is given up.
+const GLANCE: Duration = Duration::from_secs(1);
 
 /// A replication that is under way.
 pub(super) struct Replication {
     backend: String,
     task: JoinHandle<Result<u64, UploadError>>,
+    taken: watch::Receiver<u64>,
     begun: mpsc::UnboundedReceiver<Result<u64, BackendError>>,
 }
 
@@ -40,8 +43,9 @@ impl Replication {
     ) -> std::io::Result<Self> {
         let backend = plugin.name().to_owned();
         let uploader = Uploader::new(plugin, JournalTail::open(journal)?, build, progress);
+        let taken = uploader.taken();
         let (sender, begun) = mpsc::unbounded_channel();
-        Ok(Replication { backend, task: host.spawn(uploader.run(sender)), begun })
+        Ok(Replication { backend, task: host.spawn(uploader.run(sender)), taken, begun })
     }
 
     /// The build's number, if the backend gives it soon. If not, the build runs without one.
@@ -78,11 +82,29 @@ impl Replication {
         &self.backend
     }
 
-    /// Waits until the backend has the whole build, or has had its chance. The build's number there.
-    pub(super) async fn finish(self) -> Result<u64, UploadError> {
-        match self.task.await {
-            Ok(result) => result,
-            Err(error) => Err(UploadError::Journal(std::io::Error::other(error.to_string()))),
-        }
+    /// Waits until the backend has the whole build, or has had its chance: as long as it takes something, it
+    /// has time. The build's number there.
+    pub(super) async fn finish(
+        mut self,
+        mut interrupts: mpsc::UnboundedReceiver<i32>,
+    ) -> Result<u64, UploadError> {
+        let error = loop {
+            let mut taken = self.taken.clone();
+            taken.mark_unchanged();
+            tokio::select! {
+                ended = &mut self.task => return match ended {
+                    Ok(result) => result,
+                    Err(error) => Err(UploadError::Journal(std::io::Error::other(error.to_string()))),
+                },
+                Some(_) = interrupts.recv() => break UploadError::Interrupted,
+                // An uploader that was refused gives up by itself, and says why: a little earlier than this.
+                progress = tokio::time::timeout(history::PATIENCE + GLANCE, taken.changed()) => match progress {
+                    Ok(_) => {}
+                    Err(_) => break UploadError::Slow(history::PATIENCE),
+                },
+            }
+        };
+        self.task.abort();
+        Err(error)
     }
 }

@@ -18,7 +18,7 @@ use crate::{
         BuildEnd, Dispatcher, RunError, StepSpec,
         ports::backend::{BackendError, Metadata, NewBuild},
     },
-    error::{CommandError, Exit, chain},
+    error::{CommandError, Exit},
     event::{self, Body, BuildNumbered, BuildStarted, Outcome, StepPlan},
     exec::{Processes, Reaper},
     facts::Facts,
@@ -27,7 +27,7 @@ use crate::{
     journal::{JournalError, Store, StoreError},
     pipeline::{Action, Command, Pipeline, Step},
     report::{Human, Style},
-    signal,
+    signal, text,
 };
 
 pub(super) fn run(args: &RunArgs) -> Result<Exit, CommandError> {
@@ -122,7 +122,10 @@ fn build(
         None => (number, exit(end)),
     };
     let by_number = number.filter(|number| store.is_unique(*number)).map(|number| number.to_string());
-    print_farewell(&by_number.unwrap_or(place.id));
+    // Who stopped the build may have done so because its output goes nowhere.
+    if end.signal.is_none() || output::is_read() {
+        print_farewell(&by_number.unwrap_or(place.id));
+    }
     Ok(exit)
 }
 
@@ -135,7 +138,10 @@ fn replicated(
     id: &str,
 ) -> (Option<u64>, Exit) {
     let backend = replication.backend().to_owned();
-    match runtime.block_on(replication.finish()) {
+    // The first Ctrl-C stopped the steps, or there was none: now it stops the wait.
+    let finished = signal::interrupts().map_err(UploadError::Journal);
+    let finished = finished.and_then(|interrupts| runtime.block_on(replication.finish(interrupts)));
+    match finished {
         Ok(number) => (Some(number), exit(end)),
         Err(error) => {
             let help = match &error {
@@ -215,7 +221,7 @@ fn exit(end: BuildEnd) -> Exit {
 }
 
 fn journal_error(error: &JournalError) -> CommandError {
-    CommandError::environment(chain(error))
+    CommandError::environment(text::chain(error))
         .help("make the workspace writable for dcd, and free space on its disk")
 }
 

@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::{
     engine::{
-        message::{StepContent, StepControl, StepMessage},
+        message::{StepContent, StepControl, StepMessage, Stop},
         ports::{Log, Sink, Steps},
         state::{BuildEnd, Effect, Input, State, StepSpec},
     },
@@ -96,6 +96,11 @@ where
                         controls[step] = Some(self.steps.start(step, attempt, sender.clone()));
                     }
                     Effect::Stop(step, stop) => {
+                        if stop == Stop::Kill {
+                            // A terminal that stands still must not keep the end of a killed step waiting: what
+                            // it printed last, which is not much, may wait beside the rest.
+                            self.show.slots.add_permits(SHOWN_LATER);
+                        }
                         if let Some(control) = &controls[step] {
                             // A step that has just ended does not listen any more.
                             let _ = control.send(stop);

@@ -5,9 +5,10 @@ use std::{collections::BTreeMap, time::Duration};
 use crate::{
     engine::message::{StepEnd, StepIndex, Stop},
     event::{
-        AttemptFinished, AttemptStarted, Body, BuildCancelling, BuildFinished, Outcome, StepFinished,
-        StepName,
+        AttemptFinished, AttemptStarted, Body, BuildCancelling, BuildFinished, Outcome, Problem,
+        StepFinished, StepName,
     },
+    text,
 };
 
 /// How long a step has between being asked to stop and being killed.
@@ -155,6 +156,12 @@ impl State {
             None => end.outcome,
         };
         let spec = &self.specs[step];
+        // What we did to it explains its end, and not the signal that we sent.
+        let problem = match running.stopping {
+            Some(Stopping::Timeout) => spec.timeout.map(took_too_long),
+            Some(Stopping::Cancellation) => None,
+            None => end.problem,
+        };
         let forgiven = spec.continue_on_error && outcome != Outcome::Cancellation;
         let conclusion = if forgiven { Outcome::Success } else { outcome };
         if conclusion != Outcome::Success {
@@ -168,7 +175,7 @@ impl State {
                 exit_code: end.exit_code,
                 signal: end.signal,
                 duration_ms: millis(now.saturating_sub(running.started)),
-                problem: end.problem,
+                problem,
                 leaked: end.leaked,
             }),
         ));
@@ -220,6 +227,13 @@ impl State {
         }
         BuildEnd { outcome: self.worst.map_or(Outcome::Success, |(outcome, _)| outcome), signal: None }
     }
+}
+
+fn took_too_long(timeout: Duration) -> Problem {
+    Problem::new(
+        format!("the step took longer than its timeout of {}", text::duration(timeout)),
+        "find out what it waits for, or give it more time with `timeout`",
+    )
 }
 
 fn skipped(reason: String) -> Body {

@@ -29,6 +29,9 @@ const LEAK_WAIT: Duration = Duration::from_millis(500);
 /// A larger pipe than the usual 64 KiB: fewer turns between the step and us.
 const PIPE_SIZE: usize = 256 << 10;
 
+const CRASHED: &str = "the program crashed: look for a fault in it, or in what it was given";
+const SENT: &str = "another process sent it, or the step itself";
+
 /// The processes of one build.
 #[derive(Clone)]
 pub struct Processes {
@@ -146,16 +149,16 @@ async fn follow(
             () = at(due) => pieces.rest(),
         };
         if let Some(bytes) = piece {
-            say(messages, step, bytes).await;
+            say(messages, step, bytes, running.pid, &mut control).await;
         }
     }
     if let Some(bytes) = pieces.rest() {
-        say(messages, step, bytes).await;
+        say(messages, step, bytes, running.pid, &mut control).await;
     }
     let leaked = open;
     if leaked {
         tokio::spawn(discard(running.output));
-    } else {
+    } else if rustix::process::test_kill_process_group(running.pid).is_err() {
         processes.groups().remove(&running.pid);
     }
     StepEnd { leaked, ..end_of(status.flatten(), shell) }
@@ -167,8 +170,26 @@ async fn discard(mut output: pipe::Receiver) {
     while output.read(&mut buffer).await.is_ok_and(|read| read > 0) {}
 }
 
-async fn say(messages: &mpsc::Sender<StepMessage>, step: StepIndex, bytes: Bytes) {
-    let _ = messages.send(StepMessage { step, content: StepContent::Output(bytes) }).await;
+/// Hands a piece over. However long that takes, the step can be stopped meanwhile.
+async fn say(
+    messages: &mpsc::Sender<StepMessage>,
+    step: StepIndex,
+    bytes: Bytes,
+    group: Pid,
+    control: &mut mpsc::UnboundedReceiver<Stop>,
+) {
+    loop {
+        tokio::select! {
+            biased;
+            Some(stop) = control.recv() => signal_group(group, stop),
+            permit = messages.reserve() => {
+                if let Ok(permit) = permit {
+                    permit.send(StepMessage { step, content: StepContent::Output(bytes) });
+                }
+                return;
+            }
+        }
+    }
 }
 
 async fn at(time: Option<Instant>) {
@@ -206,13 +227,23 @@ fn end_of(status: Option<WaitStatus>, shell: bool) -> StepEnd {
 }
 
 fn killed(signal: i32) -> Problem {
-    let message = format!("the process was ended by signal {signal}");
-    let help = if signal == Signal::KILL.as_raw() {
-        Some("out of memory? The kernel ends processes this way (see `dmesg`, or the container's memory limit)".to_owned())
-    } else {
-        None
+    let (name, help) = match Signal::from_named_raw(signal) {
+        Some(Signal::KILL) => (
+            "SIGKILL",
+            "out of memory? The kernel ends processes this way (see `dmesg`, or the container's memory limit)",
+        ),
+        Some(Signal::SEGV) => ("SIGSEGV", CRASHED),
+        Some(Signal::ABORT) => ("SIGABRT", CRASHED),
+        Some(Signal::BUS) => ("SIGBUS", CRASHED),
+        Some(Signal::ILL) => ("SIGILL", CRASHED),
+        Some(Signal::FPE) => ("SIGFPE", CRASHED),
+        Some(Signal::TERM) => ("SIGTERM", SENT),
+        Some(Signal::INT) => ("SIGINT", SENT),
+        Some(Signal::HUP) => ("SIGHUP", SENT),
+        _ => ("", SENT),
     };
-    Problem { message, help }
+    let name = if name.is_empty() { String::new() } else { format!(" ({name})") };
+    Problem::new(format!("the process was ended by signal {signal}{name}"), help)
 }
 
 fn is_shell(program: &Program) -> bool {

@@ -26,7 +26,7 @@ const BATCH: usize = 512 << 10;
 const FIRST_DELAY: Duration = Duration::from_millis(200);
 const LONGEST_DELAY: Duration = Duration::from_secs(10);
 /// How long the end of a build waits for a backend that does not take it.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Why the backend does not have the whole build.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +37,12 @@ pub enum UploadError {
     /// Somebody else has the right to write this build.
     #[error("another runner took over this build in the history backend")]
     Fenced,
+    /// The backend neither took anything nor refused it.
+    #[error("it took nothing for {} s", .0.as_secs())]
+    Slow(Duration),
+    /// Somebody did not want to wait any longer.
+    #[error("the wait for it was interrupted")]
+    Interrupted,
     /// The journal could not be read again.
     #[error("the journal cannot be read again: {0}")]
     Journal(#[from] std::io::Error),
@@ -48,6 +54,8 @@ pub struct Uploader<B, T> {
     tail: T,
     build: NewBuild,
     progress: watch::Receiver<Progress>,
+    /// Counts what the backend took.
+    taken: watch::Sender<u64>,
     /// Once the build is over: when to give up.
     until: Option<Instant>,
 }
@@ -55,7 +63,12 @@ pub struct Uploader<B, T> {
 impl<B: Backend, T: Tail> Uploader<B, T> {
     /// An uploader for a build whose journal `tail` reads, and `progress` follows.
     pub fn new(backend: B, tail: T, build: NewBuild, progress: watch::Receiver<Progress>) -> Self {
-        Uploader { backend, tail, build, progress, until: None }
+        Uploader { backend, tail, build, progress, taken: watch::Sender::default(), until: None }
+    }
+
+    /// Changes whenever the backend took something.
+    pub fn taken(&self) -> watch::Receiver<u64> {
+        self.taken.subscribe()
     }
 
     /// Begins the build and sends its events until it is over. `begun` hears of the first try and, if that
@@ -97,7 +110,10 @@ impl<B: Backend, T: Tail> Uploader<B, T> {
             let progress = self.next_progress(sent, renewal).await;
             let step = self.step(&grant, &progress, &mut sent, &mut end, &mut renewal).await;
             match step {
-                Ok(Step::More) => delay = FIRST_DELAY,
+                Ok(Step::More) => {
+                    delay = FIRST_DELAY;
+                    self.taken.send_modify(|taken| *taken += 1);
+                }
                 Ok(Step::Done) => return Ok(()),
                 Err(UploadError::Backend(error)) if error.transient => {
                     self.pause(delay, error).await?;

@@ -26,8 +26,10 @@ impl Reader {
     pub fn open(path: &Path) -> io::Result<Self> {
         let mut file = BufReader::with_capacity(256 << 10, File::open(path)?);
         let mut header = [0; HEADER_LEN];
-        file.read_exact(&mut header)
-            .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, Corruption::NotAJournal))?;
+        let read = read_up_to(&mut file, &mut header)?;
+        if header.starts_with(&format::header()[..read]) && read < HEADER_LEN {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "nothing was written to the journal"));
+        }
         format::check_header(&header).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         Ok(Reader { file, offset: HEADER_LEN as u64, body: Vec::new(), torn: None })
     }
@@ -76,14 +78,14 @@ impl Reader {
     }
 }
 
-/// What all events of the journal add up to.
-pub(crate) fn read_build(path: &Path) -> io::Result<Build> {
+/// What all events of the journal add up to, and the damage that reading ended at.
+pub(crate) fn read_build(path: &Path) -> io::Result<(Build, Option<Corruption>)> {
     let mut reader = Reader::open(path)?;
     let mut build = Build::default();
     while let Some(event) = reader.next_event()? {
         build.apply(&event);
     }
-    Ok(build)
+    Ok((build, reader.torn))
 }
 
 /// Follows the journal of a build that this process writes.

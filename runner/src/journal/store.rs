@@ -21,7 +21,7 @@ use rustix::{
 
 use crate::{
     build::Build,
-    journal::{Writer, reader},
+    journal::{Corruption, Writer, reader},
 };
 
 /// Why the store could not do what it was asked to.
@@ -263,14 +263,25 @@ impl BuildDir {
 
     /// What the build's events add up to. A build without an end whose writer is gone is lost.
     pub fn read(&self) -> io::Result<Build> {
+        self.examine().map(|(build, _)| build)
+    }
+
+    /// [`BuildDir::read`], and what is damaged. In the journal of a running build nothing is: its last record
+    /// may be just being written.
+    pub fn examine(&self) -> io::Result<(Build, Option<Corruption>)> {
         let journal = self.journal();
         // Asked first: a build that ends in between has its end in what is read.
         let running = is_locked(&journal)?;
-        let mut build = reader::read_build(&journal)?;
+        let (mut build, damage) = reader::read_build(&journal)?;
         if build.outcome.is_none() && !running {
             build.mark_lost();
         }
-        Ok(build)
+        Ok((build, damage.filter(|_| !running)))
+    }
+
+    /// Whether some process writes the journal.
+    pub fn is_running(&self) -> bool {
+        is_locked(&self.journal()).unwrap_or(false)
     }
 
     /// Whether there is anything to show.

@@ -23,28 +23,41 @@ pub(crate) async fn limited<T>(
     match tokio::time::timeout(limit, call).await {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => {
-            Err(PluginError::new(format!("plugin {plugin} failed in `{what}`: {}", cause(&error))))
+            let (what_happened, help) = cause(&error);
+            Err(PluginError::new(format!("plugin {plugin} failed in `{what}`: {what_happened}")).help(help))
         }
         Err(_) => Err(PluginError::new(format!(
             "plugin {plugin} was stopped: `{what}` took longer than its limit of {}",
             text::duration(limit)
-        ))),
+        ))
+        .help("give it less to do in one step; if that is little already, report it to the plugin's author")),
     }
 }
 
-fn cause(error: &wasmtime::Error) -> String {
+/// What happened, and what to do.
+fn cause(error: &wasmtime::Error) -> (String, &'static str) {
+    let report = "report it to the plugin's author";
     if let Some(exit) = error.downcast_ref::<I32Exit>() {
-        return format!("it ended itself with exit({}) instead of giving an answer", exit.0);
+        return (format!("it ended itself with exit({}) instead of giving an answer", exit.0), report);
     }
     if let Some(exceeded) = error.downcast_ref::<MemoryExceeded>() {
-        return exceeded.to_string();
+        return (exceeded.to_string(), "give it less to do at once; the limit is the same for every plugin");
     }
     match error.downcast_ref::<Trap>() {
-        Some(Trap::UnreachableCodeReached) => "it trapped (`unreachable`), as a panic does".to_owned(),
+        Some(Trap::UnreachableCodeReached) => (
+            "it trapped (`unreachable`), as a panic does".to_owned(),
+            "what it printed last says why, if it panicked; report it to the plugin's author",
+        ),
         Some(Trap::StackOverflow) => {
-            "it used more than its limit of stack, as an endless recursion does".to_owned()
+            ("it used more than its limit of stack, as an endless recursion does".to_owned(), report)
         }
-        Some(trap) => format!("it trapped: {trap}"),
-        None => error.root_cause().to_string(),
+        // Compilers put a guest's own stack at the start of its memory: what runs over it leaves the memory.
+        Some(Trap::MemoryOutOfBounds) => (
+            "it reached outside its memory: most likely it used up its stack, as an endless recursion does"
+                .to_owned(),
+            report,
+        ),
+        Some(trap) => (format!("it trapped: {trap}"), report),
+        None => (error.root_cause().to_string(), report),
     }
 }

@@ -113,13 +113,14 @@ fn a_directory() {
     fs::remove_file(project.path().join("plugins/x.wasm")).unwrap();
     fs::create_dir(project.path().join("plugins/x.wasm")).unwrap();
     insta::assert_snapshot!(told(&project), @r#"
-     x cannot read the plugin [ROOT]/shop/plugins/x.wasm: Is a directory (os error 21)
+     x [ROOT]/shop/plugins/x.wasm is a directory
       ,-[dcd.json:2:37]
     1 | {
     2 |   "plugins": { "fixture": { "path": "plugins/x.wasm" } },
       :                                     ^^^^^^^^^^^^^^^^
     3 |   "steps": [
       `----
+     help: name the plugin's .wasm file in it
     "#);
 }
 
@@ -159,7 +160,7 @@ fn cut_short() {
     let bytes = fs::read(plugin_file("fixture")).unwrap();
     insta::assert_snapshot!(told(&with_file(&bytes[..bytes.len() / 2])), @r#"
      x [ROOT]/shop/plugins/x.wasm is not a plugin: its bytes are damaged (unexpected end-of-
-     | file (at offset 0x364f8))
+     | file (at offset [OFFSET]))
       ,-[dcd.json:2:37]
     1 | {
     2 |   "plugins": { "fixture": { "path": "plugins/x.wasm" } },
@@ -358,6 +359,7 @@ fn configs_that_fail_the_schema() {
         :                                                       ^
      13 |     { "name": "missing", "uses": "http", "with": { "retries": -1 } },
         `----
+      help: `url`: Where to send it: an `http` or `https` URL. Its origin must be granted
 
       x `headers.accept` of plugin http must be a string, and is `true`
         ,-[dcd.json:12:82]
@@ -366,6 +368,7 @@ fn configs_that_fail_the_schema() {
         :                                                                                 ^^^^
      13 |     { "name": "missing", "uses": "http", "with": { "retries": -1 } },
         `----
+      help: `headers`: Headers to send. Their values are never printed
 
       x `url` is missing in the settings of plugin http
         ,-[dcd.json:13:50]
@@ -384,6 +387,8 @@ fn configs_that_fail_the_schema() {
         :                                                               ^^
      14 |     { "name": "form", "uses": "http", "with": { "url": "http://a", "expect_status": "3x"...
         `----
+      help: `retries`: How often to try again after 429, 502, 503, 504, or no answer at all. Default:
+            0
 
       x `expect_status` of plugin http must be a text of the form `^[1-5]xx$`, and is "3x"
         ,-[dcd.json:14:85]
@@ -392,6 +397,8 @@ fn configs_that_fail_the_schema() {
         :                                                                                    ^^^^
      15 |   ]
         `----
+      help: `expect_status`: Which statuses are a success: one such as 204, a class such as "2xx", or
+            a list of these. Default: "2xx"
 
     10 errors in dcd.json
     "#);
@@ -410,7 +417,7 @@ fn configs_that_the_plugin_itself_refuses() {
 }
 "#;
     insta::assert_snapshot!(told(&Project::new().plugin("http").file("dcd.json", text)), @r#"
-      x the config of plugin http is wrong at `/url`: the URL must start with http:// or https://
+      x `url` of plugin http: the URL must start with http:// or https://
        ,-[dcd.json:6:24]
      5 |       "name": "a", "uses": "http",
      6 |       "with": { "url": "example.com", "body": "a", "json": 1, "retry_delay": "5", "header...
@@ -418,8 +425,7 @@ fn configs_that_the_plugin_itself_refuses() {
      7 |     }
        `----
 
-      x the config of plugin http is wrong at `/json`: a request has one body: give either `body` or
-      | `json`
+      x `json` of plugin http: a request has one body: give either `body` or `json`
        ,-[dcd.json:6:60]
      5 |       "name": "a", "uses": "http",
      6 | ...: "example.com", "body": "a", "json": 1, "retry_delay": "5", "headers": { "Host": "x" } }
@@ -427,8 +433,7 @@ fn configs_that_the_plugin_itself_refuses() {
      7 |     }
        `----
 
-      x the config of plugin http is wrong at `/retry_delay`: "5" is not a duration: write it like
-      | "2s", "[TOOK]" or "1m30s"
+      x `retry_delay` of plugin http: "5" is not a duration: write it like "2s", "[TOOK]" or "1m30s"
        ,-[dcd.json:6:78]
      5 |       "name": "a", "uses": "http",
      6 | ...: "example.com", "body": "a", "json": 1, "retry_delay": "5", "headers": { "Host": "x" } }
@@ -436,8 +441,7 @@ fn configs_that_the_plugin_itself_refuses() {
      7 |     }
        `----
 
-      x the config of plugin http is wrong at `/headers/Host`: the header `Host` is set by the client
-      | and cannot be given
+      x `headers.Host` of plugin http: the header `Host` is set by the client and cannot be given
        ,-[dcd.json:6:104]
      5 |       "name": "a", "uses": "http",
      6 | ...: "example.com", "body": "a", "json": 1, "retry_delay": "5", "headers": { "Host": "x" } }

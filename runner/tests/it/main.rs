@@ -7,4 +7,11 @@
 
 mod bad_input;
 mod bad_plugins;
+mod grants;
+mod http_plugin;
+mod journal;
+mod misdeeds;
+mod output;
+mod signals;
+mod steps;
 mod support;

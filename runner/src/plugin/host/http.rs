@@ -142,7 +142,7 @@ async fn explain(error: &hyper_util::client::legacy::Error, plugin: &str, io: &I
         }
         cause = error.source();
     }
-    let message = format!("request of plugin {plugin}: {}", crate::error::chain(error));
+    let message = format!("request of plugin {plugin}: {}", crate::text::chain(error));
     io.log(StepLog { level: "debug".into(), message: message.clone(), fields: Vec::new() }).await;
     match found.map(io::Error::kind) {
         Some(io::ErrorKind::ConnectionRefused) => Error::ConnectionRefused,

@@ -132,6 +132,7 @@ impl Project {
             .env("HOME", self.root.path().join("home"))
             .env("DOCKER_HOST", format!("unix://{}/no.sock", self.root.path().display()))
             .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env("DCD_USER", "ada@example.com")
             .env("TZ", "UTC")
             .env("NO_COLOR", "1")
             .envs(&self.env)
