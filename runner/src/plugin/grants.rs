@@ -165,16 +165,18 @@ impl Grants {
         let granted = self.describe();
         let lacking = manifest.asks.iter().filter(|ask| !granted.contains_key(&ask.kind));
         let lines: Vec<String> = lacking
-            .map(|ask| {
+            .filter_map(|ask| {
                 let value = match ask.kind.as_str() {
                     "http" => "\"https://HOST\"",
                     "fs" => "{\"path\": \"DIR\", \"access\": \"rw\"}",
-                    _ => "\"NAME\"",
+                    "env" => "\"NAME\"",
+                    // Nothing else can be granted in this version.
+                    _ => return None,
                 };
-                format!(
+                Some(format!(
                     "it asks for `{}` ({}) and is granted none: \"plugins\": {{\"{}\": {{\"allow\": {{\"{}\": [{value}]}}}}}}",
                     ask.kind, ask.reason, self.plugin, ask.kind
-                )
+                ))
             })
             .collect();
         (!lines.is_empty()).then(|| lines.join("; "))
