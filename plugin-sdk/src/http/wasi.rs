@@ -163,7 +163,9 @@ impl Exchange<'_> {
         match code {
             ErrorCode::HttpRequestDenied => Error::denied(self.url),
             ErrorCode::DestinationIpProhibited => Error::Denied {
-                message: format!("{origin} has an address that the plugin is not granted to reach"),
+                message: format!(
+                    "{origin} leads to an address inside, which a grant of its name does not cover"
+                ),
                 origin,
             },
             ErrorCode::DnsTimeout => Error::Timeout(format!("the name of {origin} was not resolved in time")),

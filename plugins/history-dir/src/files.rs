@@ -21,7 +21,9 @@ pub(crate) fn write_hidden(dir: &Path, bytes: &[u8]) -> Result<PathBuf, Error> {
         file.write_all(bytes)?;
         file.sync_all()
     };
-    write().context(format!("cannot write to {}", dir.display()))?;
+    write()
+        .context(format!("cannot write to {}", dir.display()))
+        .help("grant the directory with \"access\": \"rw\", and let the user that dcd runs as write to it")?;
     Ok(path)
 }
 

@@ -35,7 +35,7 @@ pub(super) enum Found {
     /// In this workspace.
     Local(BuildDir),
     /// In the history backend.
-    Remote(Summary),
+    Remote(Box<Summary>),
 }
 
 impl Builds {
@@ -81,7 +81,7 @@ impl Builds {
             let newest = self.list(1)?.pop();
             return match (newest, local) {
                 (Some(newest), Ok(place)) if newest.id == place.id => Ok(Found::Local(place)),
-                (Some(newest), _) => Ok(Found::Remote(newest)),
+                (Some(newest), _) => Ok(Found::Remote(Box::new(newest))),
                 (None, _) => Err(self.not_found(build)),
             };
         }
@@ -95,7 +95,7 @@ impl Builds {
                 });
                 match fits.len() {
                     0 => Err(self.not_found(build)),
-                    1 => Ok(Found::Remote(fits.remove(0))),
+                    1 => Ok(Found::Remote(Box::new(fits.remove(0)))),
                     _ => {
                         let ids = fits
                             .iter()

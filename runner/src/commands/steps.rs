@@ -72,6 +72,7 @@ impl BuildSteps {
             step_name: self.pipeline.steps[step].name.value.clone(),
             attempt,
             env: self.pipeline.steps[step].env.clone(),
+            has_timeout: self.pipeline.steps[step].timeout.is_some(),
             workspace: self.context.workspace.display().to_string(),
             inputs: Vec::new(),
             facts: facts.clone(),

@@ -114,10 +114,15 @@ async fn follow(
 ) -> StepEnd {
     let mut pieces = Pieces::default();
     let mut status = None;
+    // What the pipe still held when the process ended: that much is the step's, however long it takes to keep.
+    let mut owed = 0;
     let mut patience: Option<Instant> = None;
     let mut open = true;
     while status.is_none() || open {
         let due = pieces.due();
+        if status.is_some() && owed == 0 {
+            patience.get_or_insert_with(|| Instant::now() + LEAK_WAIT);
+        }
         let piece = tokio::select! {
             biased;
             Some(stop) = control.recv() => {
@@ -126,18 +131,22 @@ async fn follow(
             }
             ended = &mut running.status, if status.is_none() => {
                 status = Some(ended.ok());
-                patience = Some(Instant::now() + LEAK_WAIT);
+                owed = rustix::io::ioctl_fionread(&running.output).unwrap_or(0);
                 None
             }
+            // Before the output: what was left behind may print without end.
+            () = at(patience) => break,
             read = running.output.read_buf(pieces.space()), if open => match read {
                 Ok(0) | Err(_) => {
                     open = false;
                     None
                 }
-                Ok(_) => pieces.after_read(Instant::now()),
+                Ok(read) => {
+                    owed = owed.saturating_sub(read as u64);
+                    pieces.after_read(Instant::now())
+                }
             },
             () = at(due) => pieces.rest(),
-            () = at(patience) => break,
         };
         if let Some(bytes) = piece {
             say(messages, step, bytes, running.pid, &mut control).await;

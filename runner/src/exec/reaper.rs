@@ -65,10 +65,10 @@ impl Reaper {
         }
     }
 
-    /// Whoever ended, orphans among them.
+    /// Whoever ended, orphans among them, in whatever process group: each step has its own.
     fn collect_all(&self) {
         let mut waiting = self.lock();
-        while let Ok(Some((pid, status))) = rustix::process::waitpid(None, WaitOptions::NOHANG) {
+        while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
             tell(&mut waiting, pid, status);
         }
     }

@@ -76,8 +76,7 @@ fn read_pipeline(reader: &mut Reader<'_>, root: &Value<'_>, file_name: &str) -> 
     let object = reader.object(root, expected)?;
     let fields = reader.fields(object, &PIPELINE);
     if let Some(value) = fields.get("$schema") {
-        let example =
-            r#""$schema": "https://raw.githubusercontent.com/progsoftware/dcd/main/schema/pipeline.json""#;
+        let example = r#""$schema": "https://example.org/pipeline.json""#;
         reader.string(value, Expected { name: "`$schema`", example });
     }
     let expected = Expected { name: "`name`", example: r#""name": "release""# };

@@ -78,7 +78,9 @@ impl HistoryPlugin {
             return Ok(());
         }
         let io = Io::Tail(self.tail.clone());
-        let mut store = self.compiled.store(io, Access::Granted(&[])).map_err(|error| self.broken(error))?;
+        // A directory that is not there will not come while the build waits.
+        let store = self.compiled.store(io, Access::Granted(&[]));
+        let mut store = store.map_err(|error| BackendError { transient: false, ..self.broken(error) })?;
         let opened = limited(&self.compiled.name, "open", CALL_LIMIT, async {
             let instance = self.compiled.pre.instantiate_async(&mut store).await?;
             let guest = HistoryBackend::new(&mut store, &instance)?;

@@ -35,6 +35,8 @@ use crate::{
 
 /// How long a step may take that has no `timeout` of its own.
 const RUN_LIMIT: Duration = Duration::from_hours(1);
+/// The end of a step that has one: its timeout and its grace come long before.
+const NEVER: Duration = Duration::from_hours(24 * 366);
 
 /// A step type that is ready to be used.
 #[derive(Clone)]
@@ -60,6 +62,8 @@ pub struct StepRequest {
     pub attempt: u32,
     /// Its environment, beside what it is granted.
     pub env: Vec<(String, String)>,
+    /// Somebody else stops it when it takes too long.
+    pub has_timeout: bool,
     /// Absolute.
     pub workspace: String,
     /// Outputs of earlier steps: step, name, value.
@@ -162,9 +166,10 @@ async fn run(plugin: &Compiled, request: StepRequest, io: Io) -> StepEnd {
         inputs: request.inputs,
         facts: request.facts,
     };
+    let limit = if request.has_timeout { NEVER } else { RUN_LIMIT };
     let answer = async {
         let mut store = plugin.store(io, Access::Granted(&request.env))?;
-        limited(&plugin.name, "run", RUN_LIMIT, async {
+        limited(&plugin.name, "run", limit, async {
             let instance = plugin.pre.instantiate_async(&mut store).await?;
             let guest = StepType::new(&mut store, &instance)?;
             guest.dcd_plugin_step().call_run(&mut store, &request.config, &context).await
@@ -237,7 +242,9 @@ pub(crate) fn plugin_error(plugin: &str, error: Error) -> PluginError {
             (message, help)
         }
     };
-    PluginError { message: format!("plugin {plugin}: {message}"), help, span: None }
+    let named = message.starts_with(&format!("plugin {plugin} "));
+    let message = if named { message } else { format!("plugin {plugin}: {message}") };
+    PluginError { message, help, span: None }
 }
 
 /// Refuses a plugin that is for something else.

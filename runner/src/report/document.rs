@@ -26,6 +26,8 @@ pub struct Summary {
     pub started_at: UnixMs,
     /// When it ended.
     pub finished_at: Option<UnixMs>,
+    /// How long it took.
+    pub duration_ms: Option<u64>,
     /// The pipeline, and what was built by whom.
     pub metadata: Metadata,
 }
@@ -41,6 +43,7 @@ impl Summary {
             reason: build.reason.clone(),
             started_at: build.started_at,
             finished_at: build.finished_at,
+            duration_ms: build.duration_ms,
             metadata: Metadata::new(&build.pipeline, &build.facts),
         }
     }
@@ -56,13 +59,10 @@ impl Summary {
             reason: lost.then(|| RUNNER_LOST.to_owned()),
             started_at: listed.started_at,
             finished_at: listed.finished_at,
+            // All that a list says: its two clocks may differ by a little from the events' own figure.
+            duration_ms: listed.finished_at.map(|end| end.saturating_sub(listed.started_at)),
             metadata: listed.metadata,
         }
-    }
-
-    /// How long it took.
-    pub fn duration_ms(&self) -> Option<u64> {
-        Some(self.finished_at?.saturating_sub(self.started_at))
     }
 
     /// The element of `dcd history list --json`.
@@ -77,7 +77,7 @@ impl Summary {
             "reason": self.reason,
             "started_at": rfc3339(self.started_at),
             "finished_at": self.finished_at.map(rfc3339),
-            "duration_ms": self.duration_ms(),
+            "duration_ms": self.duration_ms,
             "commit": metadata.commit,
             "branch": metadata.branch,
             "dirty": metadata.dirty,
@@ -90,7 +90,6 @@ impl Summary {
 /// The object of `dcd history show --json`.
 pub fn document(build: &Build) -> Value {
     let mut document = Summary::of(build).document();
-    document["duration_ms"] = json!(build.duration_ms.or(Summary::of(build).duration_ms()));
     document["facts"] = json!(build.facts);
     document["steps"] = build.steps.iter().map(step).collect();
     document

@@ -59,7 +59,7 @@ impl<W: Write + Send> Human<W> {
             Some(number) => format!("#{number}"),
             None => "(number pending)".to_owned(),
         };
-        let title = self.style.bold(&format!("{} {number}", self.build.component));
+        let title = self.style.bold(&text::harmless_line(&format!("{} {number}", self.build.component)));
         self.line(&format!("{title}  {}", self.build.id));
         let facts = std::mem::take(&mut self.build.facts);
         self.line(&format!("  image   {}", image(&facts)));

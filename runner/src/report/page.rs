@@ -40,7 +40,7 @@ fn row(build: &Summary) -> [String; 6] {
         harmless_line(&format!("{} #{number}", build.component)),
         harmless_line(&format!("{outcome}{reason}")),
         rfc3339(build.started_at),
-        build.duration_ms().map_or_else(|| "-".to_owned(), text::millis),
+        build.duration_ms.map_or_else(|| "-".to_owned(), text::millis),
         harmless_line(&format!("{commit}{dirty}")),
         harmless_line(&build.id),
     ]

@@ -62,7 +62,7 @@ fn what_breaks_is_an_error_of_its_step() {
       help: what it printed last says why, if it panicked; report it to the plugin's author
     !! panic  error, [TOOK]; the build goes on
     > exit
-      plugin fixture failed in `run`: it ended itself with exit(0) instead of giving an answer
+      plugin fixture failed in `run`: it ended itself with `exit` instead of giving an answer
       help: report it to the plugin's author
     !! exit  error, [TOOK]; the build goes on
     > recurse
