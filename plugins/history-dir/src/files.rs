@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 
 use dcd_plugin_sdk::{Error, Help as _};
 
+/// How often a directory is listed whose files come and go.
+const LISTINGS: u32 = 100;
+
 /// 128 random bits, as text.
 pub(crate) fn random() -> Result<String, Error> {
     let mut bytes = [0; 16];
@@ -46,15 +49,28 @@ pub(crate) fn read(path: &Path) -> Result<Option<String>, Error> {
 }
 
 /// The names in a directory; none when there is no such directory.
+///
+/// A file that goes while its directory is listed, as other writers' hidden files do all the time, makes the
+/// host's answer "not found": then the list is made again.
 pub(crate) fn names(dir: &Path) -> Result<Vec<String>, Error> {
-    let entries = match fs::read_dir(dir) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        other => other.context(format!("cannot list {}", dir.display()))?,
-    };
+    let mut tries = 0;
+    loop {
+        match list(dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && tries < LISTINGS => {
+                if !dir.exists() {
+                    return Ok(Vec::new());
+                }
+                tries += 1;
+            }
+            listed => return listed.context(format!("cannot list {}", dir.display())),
+        }
+    }
+}
+
+fn list(dir: &Path) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
-    for entry in entries {
-        let name = entry.context(format!("cannot list {}", dir.display()))?.file_name();
-        names.extend(name.into_string().ok());
+    for entry in fs::read_dir(dir)? {
+        names.extend(entry?.file_name().into_string().ok());
     }
     Ok(names)
 }

@@ -54,7 +54,7 @@ impl Replication {
             Ok(Some(Ok(number))) => return Some(number),
             Ok(Some(Err(error))) => error.message,
             Ok(None) => "it stopped".to_owned(),
-            Err(_) => format!("no answer within {} s", NUMBER_WAIT.as_secs()),
+            Err(_) => format!("no number within {} s", NUMBER_WAIT.as_secs()),
         };
         warn(&format!(
             "history backend {}: {reason}\nThe build runs on without a number; its journal keeps it meanwhile.",

@@ -19,7 +19,7 @@ use crate::{
         ports::backend::{BackendError, Metadata, NewBuild},
     },
     error::{CommandError, Exit},
-    event::{self, Body, BuildNumbered, BuildStarted, Outcome, StepPlan},
+    event::{self, Body, BuildNumbered, BuildStarted, Outcome, StepPlan, UnixMs},
     exec::{Processes, Reaper},
     facts::Facts,
     git,
@@ -59,14 +59,18 @@ fn build(
     let pipeline = loaded.pipeline;
     let id = Uuid::now_v7();
     let store = Store::at(workspace);
-    let (place, journal) = store.create_build(&id.to_string()).map_err(|error| journal_error(&error))?;
+    let (place, mut journal) = store.create_build(&id.to_string()).map_err(|error| journal_error(&error))?;
     let component = component(&pipeline, &facts, workspace);
     let mut context =
         BuildContext { id: id.to_string(), number: None, component, workspace: workspace.to_owned(), facts };
 
+    // Kept before anybody is asked for a number: from here on the build is found, whatever happens.
+    let opening =
+        journal.append(None, started(&pipeline, &context)).map_err(|error| journal_error(&error))?;
+
     let mut replication = match (&plugins.host, plugins.history.take()) {
         (Some(host), Some(backend)) => {
-            let build = new_build(&pipeline, &context, id);
+            let build = new_build(&pipeline, &context, opening.at);
             let replication = Replication::start(host, backend, build, &place.journal(), journal.progress());
             Some(replication.map_err(|error| CommandError::environment(error.to_string()))?)
         }
@@ -84,10 +88,7 @@ fn build(
     let numbered = given.map(|(number, by)| BuildNumbered { number, by: by.to_owned() });
     context.number = numbered.as_ref().map(|numbered| numbered.number);
 
-    let opening = [started(&pipeline, &context)]
-        .into_iter()
-        .chain(numbered.map(Body::BuildNumbered))
-        .chain([Body::BuildFacts(Box::new(context.facts.clone()))]);
+    let facts = Body::BuildFacts(Box::new(context.facts.clone()));
     let spec = |step: &Step| StepSpec {
         name: step.name.value.as_str().into(),
         timeout: step.timeout,
@@ -99,7 +100,8 @@ fn build(
     let number = context.number;
     let steps = BuildSteps::new(pipeline, context, processes.clone(), plugins.steps);
     let mut dispatcher = Dispatcher::new(journal, steps, vec![Box::new(human)]).map_err(run_error)?;
-    for body in opening {
+    dispatcher.show(opening);
+    for body in numbered.map(Body::BuildNumbered).into_iter().chain([facts]) {
         dispatcher.emit(body).map_err(run_error)?;
     }
     let (late_sender, late) = mpsc::unbounded_channel();
@@ -167,12 +169,7 @@ fn print_farewell(build: &str) {
     print(&format!("{}\n", style.dim(&text)));
 }
 
-fn new_build(pipeline: &Pipeline, context: &BuildContext, id: Uuid) -> NewBuild {
-    // The id holds the time at which it was made.
-    let started_at = id.get_timestamp().map_or(0, |time| {
-        let (seconds, nanos) = time.to_unix();
-        seconds * 1000 + u64::from(nanos) / 1_000_000
-    });
+fn new_build(pipeline: &Pipeline, context: &BuildContext, started_at: UnixMs) -> NewBuild {
     NewBuild {
         component: context.component.clone(),
         id: context.id.clone(),

@@ -71,6 +71,11 @@ where
         self.tell(None, body, None)
     }
 
+    /// Shows an event that was kept before there was a dispatcher.
+    pub fn show(&mut self, event: Event) {
+        self.show.event(Shown { event, _slot: None });
+    }
+
     /// Runs all steps. `interrupts` are signals that ask the build to stop, `late` is what becomes known of the
     /// build while it runs. Gives back the log, so that its last word can be heard.
     pub async fn run(

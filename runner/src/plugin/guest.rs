@@ -44,7 +44,6 @@ pub(crate) struct Tail(Arc<Mutex<Vec<u8>>>);
 
 /// The data of a store.
 pub(crate) struct Guest {
-    pub(crate) name: Arc<str>,
     io: Io,
     table: ResourceTable,
     wasi: WasiCtx,
@@ -81,8 +80,7 @@ impl Guest {
             })?;
         }
         Ok(Guest {
-            http: Outgoing::new(name.clone(), grants.clone(), io.clone()),
-            name,
+            http: Outgoing::new(name, grants.clone(), io.clone()),
             io,
             table: ResourceTable::new(),
             wasi: wasi.build(),

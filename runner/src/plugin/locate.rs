@@ -1,7 +1,7 @@
 //! Finding plugins: in the plugin directory, in `DCD_PLUGIN_PATH`, or where the pipeline file says.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     fs, io,
     path::{Path, PathBuf},
 };
@@ -111,7 +111,9 @@ impl<'a> Locator<'a> {
         for directory in &self.directories {
             paths.extend(files(directory));
         }
-        paths.dedup();
+        // One file, by whatever way it is found.
+        let mut seen = HashSet::new();
+        paths.retain(|path| seen.insert(fs::canonicalize(path).unwrap_or_else(|_| path.clone())));
         paths.into_iter().map(|path| (path.clone(), read(&path))).collect()
     }
 

@@ -7,6 +7,7 @@
 
 mod bad_input;
 mod bad_plugins;
+mod commands;
 mod grants;
 mod history_dir;
 mod history_fails;

@@ -1,0 +1,441 @@
+//! The command line, and what commands print for people and for programs.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::support::Project;
+
+#[test]
+fn without_arguments_it_says_how_it_is_used() {
+    let run = Project::new().run(&[]);
+    insta::assert_snapshot!(run.expect(2).err, @r#"
+    Run your team's pipeline here and now, in your own image, and keep the history of it
+
+    Usage: dcd <COMMAND>
+
+    Commands:
+      run       Run a pipeline
+      validate  Check a pipeline file, and the plugins that it uses, without running anything
+      history   Look at builds
+      plugin    Look at plugins
+      help      Print this message or the help of the given subcommand(s)
+
+    Options:
+      -h, --help     Print help
+      -V, --version  Print version
+
+    First steps:
+      1. Write dcd.json:   {"steps": [{"name": "test", "run": "make test"}]}
+      2. Run it:           dcd run
+      3. See it again:     dcd history show latest
+    "#);
+    assert_eq!(run.out, "");
+}
+
+#[test]
+fn help_and_version_are_no_failure() {
+    let project = Project::new();
+    let help = project.run(&["--help"]);
+    assert_eq!(help.expect(0).out, project.run(&[]).err);
+    assert!(
+        help.out.contains("1. Write dcd.json")
+            && help.out.contains("2. Run it")
+            && help.out.contains("3. See it again")
+    );
+    insta::assert_snapshot!(project.run(&["--version"]).expect(0).out, @"dcd [VERSION]");
+}
+
+#[test]
+fn every_command_says_what_it_takes() {
+    let project = Project::new();
+    let commands = [
+        "run",
+        "validate",
+        "history",
+        "history list",
+        "history show",
+        "history logs",
+        "plugin",
+        "plugin list",
+        "plugin inspect",
+    ];
+    let mut pages = String::new();
+    for command in commands {
+        let args: Vec<_> = command.split(' ').chain(["--help"]).collect();
+        let page = project.run(&args);
+        pages.push_str(&format!("$ dcd {command} --help\n{}\n", page.expect(0).out));
+    }
+    insta::assert_snapshot!(pages, @r#"
+    $ dcd run --help
+    Run a pipeline
+
+    Usage: dcd run [FILE]
+
+    Arguments:
+      [FILE]  The pipeline file [default: dcd.json]
+
+    Options:
+      -h, --help  Print help
+
+    $ dcd validate --help
+    Check a pipeline file, and the plugins that it uses, without running anything
+
+    Usage: dcd validate [OPTIONS] [FILE]
+
+    Arguments:
+      [FILE]  The pipeline file [default: dcd.json]
+
+    Options:
+          --json  Print the result as JSON
+      -h, --help  Print help
+
+    $ dcd history --help
+    Look at builds
+
+    Usage: dcd history <COMMAND>
+
+    Commands:
+      list  List builds, newest first
+      show  Show one build: its steps, and what was recorded of where it ran
+      logs  Print what a build's steps printed, byte for byte
+      help  Print this message or the help of the given subcommand(s)
+
+    Options:
+      -h, --help  Print help
+
+    $ dcd history list --help
+    List builds, newest first
+
+    Usage: dcd history list [OPTIONS]
+
+    Options:
+      -n, --limit <N>         How many builds to list [default: 20]
+          --json              Print a JSON array
+          --file <FILE>       The pipeline file whose history backend is asked, too [default: dcd.json]
+          --local             Look only at the builds that ran in this workspace
+          --component <NAME>  Only builds of this component
+      -h, --help              Print help
+
+    $ dcd history show --help
+    Show one build: its steps, and what was recorded of where it ran
+
+    Usage: dcd history show [OPTIONS] [BUILD]
+
+    Arguments:
+      [BUILD]  A number, an id, a unique prefix of an id, or `latest` [default: latest]
+
+    Options:
+          --json              Print a JSON object
+          --file <FILE>       The pipeline file whose history backend is asked, too [default: dcd.json]
+          --local             Look only at the builds that ran in this workspace
+          --component <NAME>  Only builds of this component
+      -h, --help              Print help
+
+    $ dcd history logs --help
+    Print what a build's steps printed, byte for byte
+
+    Usage: dcd history logs [OPTIONS] <BUILD> [STEP]
+
+    Arguments:
+      <BUILD>  A number, an id, a unique prefix of an id, or `latest`
+      [STEP]   Only this step's output
+
+    Options:
+          --file <FILE>       The pipeline file whose history backend is asked, too [default: dcd.json]
+          --local             Look only at the builds that ran in this workspace
+          --component <NAME>  Only builds of this component
+      -h, --help              Print help
+
+    $ dcd plugin --help
+    Look at plugins
+
+    Usage: dcd plugin <COMMAND>
+
+    Commands:
+      list     List the plugins that can be used here
+      inspect  Show what a plugin is, what it asks for and what it is granted, without running it
+      help     Print this message or the help of the given subcommand(s)
+
+    Options:
+      -h, --help  Print help
+
+    $ dcd plugin list --help
+    List the plugins that can be used here
+
+    Usage: dcd plugin list [OPTIONS]
+
+    Options:
+          --file <FILE>  The pipeline file whose plugins are listed, too [default: dcd.json]
+          --json         Print a JSON array
+      -h, --help         Print help
+
+    $ dcd plugin inspect --help
+    Show what a plugin is, what it asks for and what it is granted, without running it
+
+    Usage: dcd plugin inspect [OPTIONS] <PLUGIN>
+
+    Arguments:
+      <PLUGIN>  A plugin's name, or a `.wasm` file
+
+    Options:
+          --file <FILE>  The pipeline file that may name the plugin's path and grants [default:
+                         dcd.json]
+          --json         Print a JSON object
+      -h, --help         Print help
+    "#);
+}
+
+#[test]
+fn a_wrong_command_line() {
+    let project = Project::new();
+    insta::assert_snapshot!(project.run(&["rnu"]).expect(2).err, @r#"
+    error: unrecognized subcommand 'rnu'
+
+    Usage: dcd <COMMAND>
+
+    For more information, try '--help'.
+    "#);
+    insta::assert_snapshot!(project.run(&["run", "--jobs", "3"]).expect(2).err, @r#"
+    error: unexpected argument '--jobs' found
+
+      tip: to pass '--jobs' as a value, use '-- --jobs'
+
+    Usage: dcd run [FILE]
+
+    For more information, try '--help'.
+    "#);
+    insta::assert_snapshot!(project.run(&["history", "list", "-n", "many"]).expect(2).err, @r#"
+    error: invalid value 'many' for '--limit <N>': invalid digit found in string
+
+    For more information, try '--help'.
+    "#);
+    project.run(&["history"]).expect(2);
+    project.run(&["history", "logs"]).expect(2);
+    project.run(&["plugin"]).expect(2);
+}
+
+fn keys(value: &Value) -> Vec<&str> {
+    value.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+#[track_caller]
+fn assert_times(value: &Value, finished: bool) {
+    let time = |key: &str| {
+        value[key].as_str().map(|text| {
+            assert!(text.ends_with('Z') && text.len() == "2026-01-01T00:00:00.000Z".len(), "{text}");
+            text.parse::<jiff::Timestamp>().unwrap()
+        })
+    };
+    let (started, ended) = (time("started_at").unwrap(), time("finished_at"));
+    assert_eq!(ended.is_some(), finished, "{value}");
+    assert!(ended.is_none_or(|ended| ended >= started), "{value}");
+}
+
+#[test]
+fn what_programs_read_has_the_keys_that_are_promised() {
+    let project = Project::new().scripts(&["echo one", "exit 3", "true"]).git();
+    project.run(&["run"]).expect(1);
+    let list = project.json(&["history", "list", "--json"]);
+    let row = &list[0];
+    let common = [
+        "branch",
+        "commit",
+        "component",
+        "dirty",
+        "duration_ms",
+        "finished_at",
+        "id",
+        "image_digest",
+        "number",
+        "outcome",
+        "pipeline",
+        "reason",
+        "started_at",
+        "user",
+    ];
+    assert_eq!(keys(row), common);
+    assert_times(row, true);
+    assert_eq!(row["commit"], project.git_run(&["rev-parse", "HEAD"]));
+    assert_eq!(
+        (&row["branch"], &row["dirty"], &row["user"]),
+        (&json!("main"), &json!(false), &json!("ada@example.com"))
+    );
+
+    let build = project.show("1");
+    let all: BTreeSet<_> = common.into_iter().chain(["facts", "steps"]).collect();
+    assert_eq!(keys(&build), all.into_iter().collect::<Vec<_>>());
+    assert_times(&build, true);
+    let mut summary = build.clone();
+    summary.as_object_mut().unwrap().retain(|key, _| common.contains(&key.as_str()));
+    assert_eq!(summary, *row, "a list's row is a part of the whole");
+
+    let steps = build["steps"].as_array().unwrap();
+    for step in steps {
+        assert_eq!(
+            keys(step),
+            ["attempts", "conclusion", "name", "outcome", "outputs", "reason", "summary", "type"]
+        );
+    }
+    for (step, exit_code) in [(0, 0), (1, 3)] {
+        let attempt = &steps[step]["attempts"][0];
+        let names = [
+            "attempt",
+            "duration_ms",
+            "exit_code",
+            "finished_at",
+            "leaked",
+            "outcome",
+            "output_bytes",
+            "problem",
+            "signal",
+            "started_at",
+        ];
+        assert_eq!(keys(attempt), names);
+        assert_times(attempt, true);
+        assert_eq!((&attempt["exit_code"], &attempt["attempt"]), (&json!(exit_code), &json!(1)));
+    }
+    assert_eq!(steps[0]["attempts"][0]["output_bytes"], 4);
+    assert_eq!((&steps[2]["outcome"], &steps[2]["attempts"]), (&json!("skip"), &json!([])));
+    let facts =
+        ["container", "dcd_version", "definition", "docker", "git", "host", "image", "plugins", "user"];
+    assert_eq!(keys(&build["facts"]), facts);
+    assert_eq!(build["facts"]["definition"]["path"], "dcd.json");
+    let text = std::fs::read_to_string(project.path().join("dcd.json")).unwrap();
+    assert_eq!(build["facts"]["definition"]["text"], text);
+}
+
+#[test]
+fn without_builds_there_is_an_empty_list() {
+    let project = Project::new();
+    assert_eq!(project.json(&["history", "list", "--json"]), json!([]));
+    insta::assert_snapshot!(project.run(&["history", "list"]).expect(0).out, @"There are no builds here yet. Make one: dcd run");
+    insta::assert_snapshot!(project.run(&["history", "show"]).expect(2).err, @r#"
+    error: there is no build `latest` in this workspace
+    help: run one first: dcd run
+    "#);
+}
+
+#[test]
+fn a_list_is_a_table_newest_first() {
+    let project = Project::new().scripts(&["exit 1"]).git();
+    project.run(&["run"]).expect(1);
+    let project = project.scripts(&["true"]);
+    project.run(&["run"]).expect(0);
+    let list = project.run(&["history", "list"]);
+    let lines: Vec<Vec<_>> =
+        list.expect(0).out.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines[0], ["BUILD", "OUTCOME", "STARTED", "TOOK", "COMMIT", "ID"]);
+    let commit = &project.git_run(&["rev-parse", "HEAD"])[..10];
+    assert_eq!(lines[1], ["shop", "#2", "success", "[AT]", "[TOOK]", &format!("{commit}+"), "[ID]"]);
+    assert_eq!(lines[2], ["shop", "#1", "failure", "[AT]", "[TOOK]", commit, "[ID]"]);
+    assert_eq!(project.run(&["history", "list", "-n", "1"]).out.lines().count(), 2);
+}
+
+#[test]
+fn a_wrong_pipeline_file_hides_no_build() {
+    let project = Project::new().scripts(&["echo one"]);
+    project.run(&["run"]).expect(0);
+    let project = project.file("dcd.json", "{");
+    let list = project.run(&["history", "list"]);
+    assert_eq!(list.expect(0).out.lines().count(), 2);
+    insta::assert_snapshot!(list.err, @"warning: dcd.json has errors (see `dcd validate`): only the builds of this workspace are looked at");
+    assert_eq!(project.run(&["history", "list", "--local"]).err, "");
+}
+
+#[test]
+fn validate_says_what_it_found() {
+    let project = Project::new().plugin("fixture").pipeline(json!({
+        "name": "release",
+        "component": "web",
+        "steps": [
+            { "name": "a", "run": "true" },
+            { "name": "b", "uses": "fixture", "with": { "do": "fail" } },
+        ],
+    }));
+    insta::assert_snapshot!(project.run(&["validate"]).expect(0).out, @"dcd.json is valid: 2 steps, 1 plugin");
+    let document = project.json(&["validate", "--json"]);
+    assert_eq!(keys(&document), ["component", "file", "pipeline", "plugins", "sha256", "steps", "valid"]);
+    assert_eq!((&document["valid"], &document["steps"]), (&json!(true), &json!(["a", "b"])));
+    assert_eq!((&document["plugins"][0]["name"], &document["file"]), (&json!("fixture"), &json!("dcd.json")));
+}
+
+#[test]
+fn plugins_are_listed() {
+    let project = Project::new();
+    let empty = project.run(&["plugin", "list"]);
+    assert_eq!(project.json(&["plugin", "list", "--json"]), json!([]));
+    insta::assert_snapshot!(empty.expect(0).out, @"There are no plugins here: /dcd-plugins has none, and neither DCD_PLUGIN_PATH nor the pipeline names any.");
+    let project = project.plugin("http").plugin("history-dir").file("broken.wasm", "no plugin");
+    let project =
+        project.env("DCD_PLUGIN_PATH", ".").pipeline(json!({ "steps": [{ "name": "a", "run": "true" }] }));
+    insta::assert_snapshot!(project.run(&["plugin", "list"]).expect(0).out, @r#"
+    history-dir [VERSION]  history-backend  [ROOT]/shop/history-dir.wasm
+    http [VERSION]  step-type  [ROOT]/shop/http.wasm
+    !! ./broken.wasm is not a plugin: it is not a WebAssembly component
+    history-dir [VERSION]  history-backend  ./history-dir.wasm
+    http [VERSION]  step-type  ./http.wasm
+    "#);
+    let list = project.json(&["plugin", "list", "--json"]);
+    let names: BTreeSet<_> =
+        list.as_array().unwrap().iter().filter_map(|plugin| plugin["name"].as_str()).collect();
+    assert_eq!(names, BTreeSet::from(["http", "history-dir"]));
+}
+
+#[test]
+fn a_plugin_is_shown_without_running_it() {
+    let project =
+        Project::new().granted("http", &json!({ "http": ["https://a.example", "https://*.b.example:8443"] }));
+    let project = project.pipeline(json!({ "steps": [{ "name": "a", "run": "true" }] }));
+    let page = project.run(&["plugin", "inspect", "http"]);
+    // Which interfaces of WASI the standard library wants is its own matter.
+    let is_stable = |line: &&str| !line.starts_with("  size") && !line.starts_with("  imports  wasi:");
+    let stable: String =
+        page.expect(0).out.lines().filter(is_stable).map(|line| format!("{line}\n")).collect();
+    insta::assert_snapshot!(stable, @r#"
+    http [VERSION]
+      kind     step-type
+      api      dcd:plugin@[VERSION]
+      file     [ROOT]/shop/http.wasm
+      sha256   [SHA]
+      asks     http (to send the request): granted https://a.example, https://*.b.example:8443
+      imports  dcd:plugin/log@[VERSION]
+      imports  dcd:plugin/types@[VERSION]
+      imports  dcd:plugin/run-control@[VERSION]
+      imports  wasi:io/poll@0.2.12
+      imports  wasi:clocks/monotonic-clock@0.2.12
+      imports  wasi:clocks/wall-clock@0.2.12
+      imports  wasi:io/error@0.2.12
+      imports  wasi:io/streams@0.2.12
+      imports  wasi:cli/stdout@0.2.12
+      imports  wasi:cli/stderr@0.2.12
+      imports  wasi:cli/stdin@0.2.12
+      imports  wasi:http/types@0.2.12
+      imports  wasi:http/outgoing-handler@0.2.12
+      imports  wasi:cli/environment@0.2.12
+      imports  wasi:cli/exit@0.2.12
+      imports  wasi:cli/terminal-input@0.2.12
+      imports  wasi:cli/terminal-output@0.2.12
+      imports  wasi:cli/terminal-stdin@0.2.12
+      imports  wasi:cli/terminal-stdout@0.2.12
+      imports  wasi:cli/terminal-stderr@0.2.12
+    "#);
+    let document = project.json(&["plugin", "inspect", "./http.wasm", "--json"]);
+    assert_eq!(
+        keys(&document),
+        ["api", "asks", "grants", "imports", "kind", "name", "path", "sha256", "size", "version"]
+    );
+    assert_eq!(document["grants"], json!({ "http": ["https://a.example", "https://*.b.example:8443"] }));
+    insta::assert_snapshot!(project.run(&["plugin", "inspect", "htpt"]).expect(2).err, @r#"
+    error: there is no plugin `htpt` in /dcd-plugins
+    help: add it to the image (`COPY htpt.wasm /dcd-plugins/`), or say where it is: "plugins": {"htpt": {"path": "….wasm"}}
+    "#);
+    insta::assert_snapshot!(project.run(&["plugin", "inspect", "dcd.json"]).expect(2).err, @r#"
+    error: there is no plugin `dcd.json` in /dcd-plugins
+    help: add it to the image (`COPY dcd.json.wasm /dcd-plugins/`), or say where it is: "plugins": {"dcd.json": {"path": "….wasm"}}
+    "#);
+    insta::assert_snapshot!(project.run(&["plugin", "inspect", "./dcd.json"]).expect(2).err, @r#"
+    error: [ROOT]/shop/./dcd.json is not a plugin: it is not a WebAssembly component
+    help: build it for `wasm32-wasip2` with the dcd-plugin-sdk crate, and name the .wasm file that comes out
+    "#);
+}
