@@ -39,6 +39,8 @@ pub struct Build {
     pub facts: Facts,
     /// In the pipeline's order.
     pub steps: Vec<Step>,
+    /// The step that the newest event was about: the next one is about it or its neighbour, as a rule.
+    cursor: usize,
 }
 
 /// A step of a build.
@@ -168,9 +170,20 @@ impl Build {
         self.facts.git.known()?.commit.known().map(String::as_str)
     }
 
+    /// The step of that name.
+    pub fn step_named(&self, name: &str) -> Option<&Step> {
+        self.position(name).map(|position| &self.steps[position])
+    }
+
     fn step(&mut self, event: &Event) -> Option<&mut Step> {
-        let name = event.step.as_deref()?;
-        self.steps.iter_mut().find(|step| step.name == name)
+        self.cursor = self.position(event.step.as_deref()?)?;
+        self.steps.get_mut(self.cursor)
+    }
+
+    fn position(&self, name: &str) -> Option<usize> {
+        let is_named = |position: &usize| self.steps.get(*position).is_some_and(|step| step.name == name);
+        let near = [self.cursor, self.cursor + 1].into_iter().find(is_named);
+        near.or_else(|| self.steps.iter().position(|step| step.name == name))
     }
 }
 

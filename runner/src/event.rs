@@ -290,7 +290,6 @@ impl Body {
     pub fn from_parts(kind: &str, payload: Payload) -> Self {
         let known = match (kind, &payload) {
             (STEP_OUTPUT, Payload::Bytes(bytes)) => return Body::StepOutput(bytes.clone()),
-            (_, Payload::Bytes(_)) => None,
             ("build.started", Payload::Json(text)) => parse(text).map(Body::BuildStarted),
             ("build.numbered", Payload::Json(text)) => parse(text).map(Body::BuildNumbered),
             ("build.facts", Payload::Json(text)) => parse(text).map(Body::BuildFacts),
@@ -300,7 +299,7 @@ impl Body {
             ("step.log", Payload::Json(text)) => parse(text).map(Body::StepLog),
             ("attempt.finished", Payload::Json(text)) => parse(text).map(Body::AttemptFinished),
             ("step.finished", Payload::Json(text)) => parse(text).map(Body::StepFinished),
-            (_, Payload::Json(_)) => None,
+            (_, Payload::Bytes(_) | Payload::Json(_)) => None,
         };
         known.unwrap_or_else(|| Body::Unknown { kind: kind.to_owned(), payload })
     }

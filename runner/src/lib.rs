@@ -1,4 +1,4 @@
-//! DistributedCD's runner.
+//! `DistributedCD`'s runner.
 
 pub mod build;
 pub mod cli;

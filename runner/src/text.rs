@@ -29,6 +29,11 @@ pub fn rfc3339(at: UnixMs) -> String {
     timestamp.map_or_else(|| format!("{at}ms"), |timestamp| format!("{timestamp:.3}"))
 }
 
+/// The bytes in lower-case hex.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// The bytes without what could drive a terminal: control characters but line ends and tabs become `\x1b` and
 /// the like, and C1 controls, also in UTF-8, too.
 pub fn harmless(bytes: &[u8]) -> Cow<'_, [u8]> {

@@ -177,15 +177,12 @@ fn backend(workspace: &std::path::Path, args: &SourceArgs) -> Option<(Host, Hist
     if !workspace.join(&args.file).exists() {
         return None;
     }
-    let loaded = match load::pipeline(workspace, &args.file) {
-        Ok(loaded) => loaded,
-        Err(_) => {
-            warn(&format!(
-                "{} has errors (see `dcd validate`): only the builds of this workspace are looked at",
-                args.file.display()
-            ));
-            return None;
-        }
+    let Ok(loaded) = load::pipeline(workspace, &args.file) else {
+        warn(&format!(
+            "{} has errors (see `dcd validate`): only the builds of this workspace are looked at",
+            args.file.display()
+        ));
+        return None;
     };
     match load::history(workspace, &loaded) {
         Ok(backend) => backend,

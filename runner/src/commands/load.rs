@@ -19,6 +19,7 @@ use crate::{
         step::StepPlugin,
     },
     report::Style,
+    text::hex,
 };
 
 /// A pipeline file that was read and found right.
@@ -49,7 +50,7 @@ pub(super) fn workspace() -> Result<PathBuf, CommandError> {
 pub(super) fn pipeline(workspace: &Path, file: &Path) -> Result<Loaded, CommandError> {
     let bytes = std::fs::read(workspace.join(file)).map_err(|error| unreadable(workspace, file, &error))?;
     let name = file.display().to_string();
-    let sha256 = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256 = hex(&Sha256::digest(&bytes));
     let text = String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         CommandError::usage(format!("{name} is not UTF-8: byte {at} does not fit"), "save the file as UTF-8")
@@ -127,7 +128,7 @@ fn collect(workspace: &Path, pipeline: &Pipeline, wrong: &mut Vec<Diagnostic>) -
     if let Some(history) = &pipeline.history {
         match load_history(workspace, pipeline, &locator, history, &mut plugins) {
             Ok(errors) => {
-                wrong.extend(errors.into_iter().map(|error| diagnostic(error, history.with.span(""))))
+                wrong.extend(errors.into_iter().map(|error| diagnostic(error, history.with.span(""))));
             }
             Err(error) => wrong.push(diagnostic(error, history.uses.span.clone())),
         }

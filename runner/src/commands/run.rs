@@ -106,8 +106,9 @@ fn build(
     if let (Some(replication), None) = (&mut replication, number) {
         replication.tell_late(late_sender);
     }
-    let (end, journal) = runtime.block_on(dispatcher.run(specs, interrupts, late)).map_err(run_error)?;
-    processes.kill_leaked();
+    let ended = runtime.block_on(dispatcher.run(specs, interrupts, late));
+    processes.kill_all();
+    let (end, journal) = ended.map_err(run_error)?;
     journal.finish().map_err(|error| journal_error(&error))?;
 
     let (number, exit) = match replication {

@@ -263,8 +263,8 @@ mod tests {
         StepSpec { name: "a".into(), timeout, continue_on_error }
     }
 
-    fn ended(outcome: Outcome) -> Box<StepEnd> {
-        Box::new(StepEnd::new(outcome))
+    fn ended(step: StepIndex, outcome: Outcome) -> Input {
+        Input::Finished(step, Box::new(StepEnd::new(outcome)))
     }
 
     #[test]
@@ -272,11 +272,11 @@ mod tests {
         let mut state = State::new(vec![spec(false, None); 2]);
         assert_eq!(words(&state.handle(Input::Start, SECOND)), "0:attempt.started, start 0.1");
         assert_eq!(
-            words(&state.handle(Input::Finished(0, ended(Outcome::Success)), SECOND)),
+            words(&state.handle(ended(0, Outcome::Success), SECOND)),
             "0:attempt.finished, 0:success/success, 1:attempt.started, start 1.1"
         );
         assert_eq!(
-            words(&state.handle(Input::Finished(1, ended(Outcome::Success)), SECOND)),
+            words(&state.handle(ended(1, Outcome::Success), SECOND)),
             "1:attempt.finished, 1:success/success, build.finished, finish success None"
         );
     }
@@ -287,7 +287,7 @@ mod tests {
             let mut state = State::new(vec![spec(false, None); 2]);
             let _ = state.handle(Input::Start, SECOND);
             assert_eq!(
-                words(&state.handle(Input::Finished(0, ended(outcome)), SECOND)),
+                words(&state.handle(ended(0, outcome), SECOND)),
                 format!(
                     "0:attempt.finished, 0:{outcome}/{outcome}, 1:skip/skip, build.finished, finish {outcome} None"
                 )
@@ -300,7 +300,7 @@ mod tests {
         let mut state = State::new(vec![spec(true, None)]);
         let _ = state.handle(Input::Start, SECOND);
         assert_eq!(
-            words(&state.handle(Input::Finished(0, ended(Outcome::Failure)), SECOND)),
+            words(&state.handle(ended(0, Outcome::Failure), SECOND)),
             "0:attempt.finished, 0:failure/success, build.finished, finish success None"
         );
     }
@@ -316,7 +316,7 @@ mod tests {
         assert_eq!(words(&state.handle(Input::Tick, 16 * SECOND)), "Kill 0");
         assert_eq!(state.deadline(), None);
         assert_eq!(
-            words(&state.handle(Input::Finished(0, ended(Outcome::Failure)), 17 * SECOND)),
+            words(&state.handle(ended(0, Outcome::Failure), 17 * SECOND)),
             "0:attempt.finished, 0:timeout/timeout, build.finished, finish timeout None"
         );
     }
@@ -330,7 +330,7 @@ mod tests {
         assert_eq!(state.deadline(), Some(11 * SECOND));
         assert_eq!(words(&state.handle(interrupt(), SECOND)), "Kill 0");
         assert_eq!(
-            words(&state.handle(Input::Finished(0, ended(Outcome::Success)), SECOND)),
+            words(&state.handle(ended(0, Outcome::Success), SECOND)),
             "0:attempt.finished, 0:cancellation/cancellation, 1:skip/skip, build.finished, \
              finish cancellation Some(2)"
         );

@@ -1,11 +1,12 @@
 //! Starting a process and following it to its end.
 
 use std::{
+    collections::HashSet,
     io,
     os::{fd::OwnedFd, unix::process::CommandExt},
     path::PathBuf,
     process::Stdio,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -32,8 +33,8 @@ const PIPE_SIZE: usize = 256 << 10;
 #[derive(Clone)]
 pub struct Processes {
     reaper: Reaper,
-    /// Process groups that outlived their step.
-    leaked: Arc<Mutex<Vec<Pid>>>,
+    /// Process groups that run, or that a step left behind.
+    groups: Arc<Mutex<HashSet<Pid>>>,
 }
 
 struct Running {
@@ -45,14 +46,18 @@ struct Running {
 impl Processes {
     /// Processes that `reaper` collects.
     pub fn new(reaper: Reaper) -> Self {
-        Processes { reaper, leaked: Arc::default() }
+        Processes { reaper, groups: Arc::default() }
     }
 
-    /// Ends what steps left running.
-    pub fn kill_leaked(&self) {
-        for group in self.leaked.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+    /// Ends what still runs: what steps left behind, and the steps themselves when the build was given up.
+    pub fn kill_all(&self) {
+        for group in self.groups().drain() {
             let _ = rustix::process::kill_process_group(group, Signal::KILL);
         }
+    }
+
+    fn groups(&self) -> MutexGuard<'_, HashSet<Pid>> {
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn spawn(&self, program: &Program) -> io::Result<Running> {
@@ -74,6 +79,7 @@ impl Processes {
         let (pid, status) = self.reaper.spawn(|| command.spawn())?;
         // `command` still holds our ends of the pipe; they must close, or the output never ends.
         drop(command);
+        self.groups().insert(pid);
         let output = pipe::Receiver::from_owned_fd(OwnedFd::from(read))?;
         Ok(Running { pid, status, output })
     }
@@ -139,8 +145,9 @@ async fn follow(
     }
     let leaked = open;
     if leaked {
-        processes.leaked.lock().unwrap_or_else(PoisonError::into_inner).push(running.pid);
         tokio::spawn(discard(running.output));
+    } else {
+        processes.groups().remove(&running.pid);
     }
     StepEnd { leaked, ..end_of(status.flatten(), shell) }
 }

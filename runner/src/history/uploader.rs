@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// How long a lease holds without being renewed.
-pub const LEASE: Duration = Duration::from_secs(60);
+pub const LEASE: Duration = Duration::from_mins(1);
 /// How much is sent at once.
 const BATCH: usize = 512 << 10;
 /// The first wait after an error; each further one is twice as long.

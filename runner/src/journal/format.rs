@@ -248,8 +248,8 @@ mod tests {
         };
         let mut bytes = header().to_vec();
         encode(&event, &mut bytes);
-        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        insta::assert_snapshot!(hex, @"");
+        let hex = crate::text::hex(&bytes);
+        insta::assert_snapshot!(hex, @"6463642d6a726e6c01000000ad4e59de34000000a0ec810207000000000000000068e5cf8b010000000f0400617474656d70742e73746172746564746573747b22617474656d7074223a317d");
     }
 
     proptest! {

@@ -119,9 +119,13 @@ impl Store {
         let directory = numbers.join(encode(component));
         self.make_dir(&directory)?;
         let hint = directory.join("next");
-        let mut number = match fs::read_to_string(&hint).ok().and_then(|text| text.trim().parse().ok()) {
+        // Several may have written the hint at once, and one after another claimed: it holds only when the number
+        // before it is taken, for then all are.
+        let hinted = fs::read_to_string(&hint).ok().and_then(|text| text.trim().parse::<u64>().ok());
+        let holds = |number: &u64| *number > 1 && directory.join((number - 1).to_string()).exists();
+        let mut number = match hinted.filter(holds) {
             Some(number) => number,
-            None => self.highest(&directory)? + 1,
+            None => highest(&directory)? + 1,
         };
         loop {
             let path = directory.join(number.to_string());
@@ -219,12 +223,6 @@ impl Store {
         Ok(())
     }
 
-    fn highest(&self, directory: &Path) -> Result<u64, StoreError> {
-        let entries = fs::read_dir(directory).map_err(|error| io_error("read", directory, error))?;
-        let number = |entry: io::Result<fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse().ok();
-        Ok(entries.filter_map(number).max().unwrap_or(0))
-    }
-
     fn make_dir(&self, path: &Path) -> Result<(), StoreError> {
         match fs::create_dir(path) {
             Ok(()) => {
@@ -275,6 +273,13 @@ impl BuildDir {
             _ => self.id.clone(),
         }
     }
+}
+
+/// The highest number that was claimed.
+fn highest(directory: &Path) -> Result<u64, StoreError> {
+    let entries = fs::read_dir(directory).map_err(|error| io_error("read", directory, error))?;
+    let number = |entry: io::Result<fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse().ok();
+    Ok(entries.filter_map(number).max().unwrap_or(0))
 }
 
 /// Whether some process writes the journal: its lock ends with the process, however that ended.

@@ -1,8 +1,7 @@
 //! Appending to a journal.
 //!
 //! An event is in the kernel's hands (so it outlives `kill -9`) when [`Writer::append`] returns. It is on disk
-//! (so it outlives power loss) by group commit: a thread syncs what is new at most once a second, and at once
-//! when asked. One sync per step would cost six times as much as the step's process.
+//! (so it outlives power loss) by group commit: a thread syncs what is new once a second, and at the end. One sync per step would cost six times as much as the step's process.
 
 use std::{
     fs::{File, OpenOptions},
@@ -60,8 +59,6 @@ struct Syncer {
 #[derive(Default)]
 struct SyncState {
     written: u64,
-    /// Sync up to here without waiting for the second to be over.
-    wanted: u64,
     closed: bool,
     error: Option<io::Error>,
 }
@@ -129,14 +126,6 @@ impl Writer {
         self.syncer.progress.subscribe()
     }
 
-    /// Asks for a sync of all that is written, without waiting for it.
-    pub fn request_sync(&self) {
-        let mut state = self.syncer.lock();
-        state.wanted = state.written;
-        drop(state);
-        self.syncer.wake.notify_one();
-    }
-
     /// Syncs what is left, and ends.
     pub fn finish(mut self) -> Result<(), JournalError> {
         self.close();
@@ -178,14 +167,17 @@ impl Syncer {
     }
 
     fn run(&self, file: &File, directory: Option<&Path>) {
-        // The name must outlive power loss, too. Done here, beside the build's first step.
-        sync_directories(directory);
         let mut synced = 0;
         loop {
             let (target, closed) = self.wait(synced);
             if target > synced {
                 match file.sync_data() {
                     Ok(()) => {
+                        if synced == 0 {
+                            // The name must outlive power loss, too. After the file, most file systems have it
+                            // on disk already, and this costs nothing.
+                            sync_directories(directory);
+                        }
                         synced = target;
                         self.progress.send_modify(|progress| progress.synced = synced);
                     }
@@ -203,12 +195,12 @@ impl Syncer {
         }
     }
 
-    /// Until there is something to sync and it has waited its time, or somebody asks for it.
+    /// Until there is something to sync and it has waited its time, or nothing follows.
     fn wait(&self, synced: u64) -> (u64, bool) {
         let mut state = self.lock();
         let mut due: Option<Instant> = None;
         loop {
-            if state.closed || state.wanted > synced {
+            if state.closed {
                 return (state.written, state.closed);
             }
             if state.written > synced {

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     pipeline::{PluginBlock, Span},
     plugin::{PluginError, manifest, manifest::Manifest},
+    text::hex,
 };
 
 /// Where an image keeps its plugins.
@@ -42,7 +43,7 @@ pub fn read(path: &Path) -> Result<Located, PluginError> {
         _ => PluginError::new(format!("cannot read the plugin {file}: {error}")),
     })?;
     let contents = manifest::read(&bytes, &file)?;
-    let sha256 = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256 = hex(&Sha256::digest(&bytes));
     Ok(Located {
         path: path.to_owned(),
         bytes,

@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// How long a step may take that has no `timeout` of its own.
-const RUN_LIMIT: Duration = Duration::from_secs(60 * 60);
+const RUN_LIMIT: Duration = Duration::from_hours(1);
 
 /// A step type that is ready to be used.
 #[derive(Clone)]

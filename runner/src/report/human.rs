@@ -100,8 +100,7 @@ impl<W: Write + Send> Human<W> {
             self.line(&self.style.dim(&format!("- {name}  skipped: {reason}")));
             return;
         }
-        let attempt =
-            self.build.steps.iter().find(|step| step.name == name).and_then(|step| step.attempts.last());
+        let attempt = self.build.step_named(name).and_then(|step| step.attempts.last());
         let took = text::millis(attempt.and_then(|attempt| attempt.duration_ms).unwrap_or_default());
         let code = attempt.and_then(|attempt| attempt.exit_code).filter(|code| *code != 0);
         let code = code.map_or_else(String::new, |code| format!(", exit code {code}"));

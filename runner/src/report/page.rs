@@ -152,7 +152,7 @@ impl Page {
         match fact {
             Fact::Known(value) => self.row(name, &harmless_line(&say(value))),
             Fact::Absent(reason) => {
-                self.row(name, &self.style.dim(&harmless_line(&format!("unknown: {reason}"))))
+                self.row(name, &self.style.dim(&harmless_line(&format!("unknown: {reason}"))));
             }
             Fact::NotAsked => {}
         }
