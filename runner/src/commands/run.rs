@@ -24,7 +24,7 @@ use crate::{
     facts::Facts,
     git,
     history::{self, UploadError},
-    journal::{JournalError, Lookup, Store, StoreError},
+    journal::{JournalError, Store, StoreError},
     pipeline::{Action, Command, Pipeline, Step},
     report::{Human, Style},
     signal,
@@ -112,17 +112,16 @@ fn build(
     journal.finish().map_err(|error| journal_error(&error))?;
 
     let (number, exit) = match replication {
-        Some(replication) => replicated(runtime, replication, end, number, &place.id),
+        Some(replication) => {
+            let (number, exit) = replicated(runtime, replication, end, number, &place.id);
+            if let Some(number) = number {
+                store.note_number(&component, number, &place.id).map_err(|error| unwritable(&error))?;
+            }
+            (number, exit)
+        }
         None => (number, exit(end)),
     };
-    if let Some(number) = number {
-        // Where the number came from elsewhere, it is noted here; a claimed one is noted already.
-        store.note_number(&component, number, &place.id).map_err(|error| unwritable(&error))?;
-    }
-    let by_number = number.map(|number| number.to_string()).filter(|number| {
-        // Another component's build may have the same number.
-        store.find(&Lookup { build: number.clone(), component: None }).is_ok()
-    });
+    let by_number = number.filter(|number| store.is_unique(*number)).map(|number| number.to_string());
     print_farewell(&by_number.unwrap_or(place.id));
     Ok(exit)
 }

@@ -131,7 +131,8 @@ impl Store {
             let path = directory.join(number.to_string());
             match OpenOptions::new().write(true).create_new(true).open(&path) {
                 Ok(mut file) => {
-                    file.write_all(id.as_bytes()).map_err(|error| io_error("write", &path, error))?;
+                    file.write_all(format!("{id}\n").as_bytes())
+                        .map_err(|error| io_error("write", &path, error))?;
                     self.give(&path);
                     // Only a hint: a lost or old one costs a look at what is there.
                     let fresh = !hint.exists();
@@ -195,7 +196,14 @@ impl Store {
         }
     }
 
-    /// Ids of the builds with this number, one per component that has it.
+    /// Whether a build can be named by its number alone: another component's may have the same.
+    pub fn is_unique(&self, number: u64) -> bool {
+        let lookup = Lookup { build: number.to_string(), component: None };
+        self.numbered(&lookup).is_ok_and(|ids| ids.len() == 1)
+    }
+
+    /// Ids of the builds with this number: of every component that has it, and where numbers were given here
+    /// before a history backend gave them, of both.
     fn numbered(&self, lookup: &Lookup) -> Result<Vec<String>, StoreError> {
         let Ok(number) = lookup.build.parse::<u64>() else { return Ok(Vec::new()) };
         let numbers = self.root.join("numbers");
@@ -208,7 +216,8 @@ impl Store {
             },
         };
         let read = |directory: PathBuf| fs::read_to_string(directory.join(number.to_string())).ok();
-        Ok(components.into_iter().filter_map(read).collect())
+        let ids = components.into_iter().filter_map(read).collect::<Vec<_>>().join("\n");
+        Ok(ids.lines().map(str::to_owned).collect())
     }
 
     /// Notes which build has a number that a history backend gave.
@@ -218,7 +227,12 @@ impl Store {
         let directory = numbers.join(encode(component));
         self.make_dir(&directory)?;
         let path = directory.join(number.to_string());
-        fs::write(&path, id).map_err(|error| io_error("write", &path, error))?;
+        let mut file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .map_err(|error| io_error("open", &path, error))?;
+        file.write_all(format!("{id}\n").as_bytes()).map_err(|error| io_error("write", &path, error))?;
         self.give(&path);
         Ok(())
     }
