@@ -123,9 +123,7 @@ impl Build {
                 }
             }
             Body::StepOutput(bytes) => {
-                if let Some(attempt) = self.step(event).and_then(|step| step.attempts.last_mut()) {
-                    attempt.output_bytes += bytes.len() as u64;
-                }
+                self.count_output(event.step.as_deref().unwrap_or_default(), event.at, bytes.len() as u64);
             }
             Body::AttemptFinished(body) => {
                 if let Some(attempt) = self.step(event).and_then(|step| step.attempts.last_mut()) {
@@ -142,6 +140,14 @@ impl Build {
                 }
             }
             Body::BuildCancelling(_) | Body::StepLog(_) | Body::Unknown { .. } => {}
+        }
+    }
+
+    /// Adds output of which only the length is known.
+    pub fn count_output(&mut self, step: &str, at: UnixMs, bytes: u64) {
+        self.last_event_at = at;
+        if let Some(attempt) = self.step_mut(step).and_then(|step| step.attempts.last_mut()) {
+            attempt.output_bytes += bytes;
         }
     }
 
@@ -176,7 +182,11 @@ impl Build {
     }
 
     fn step(&mut self, event: &Event) -> Option<&mut Step> {
-        self.cursor = self.position(event.step.as_deref()?)?;
+        self.step_mut(event.step.as_deref()?)
+    }
+
+    fn step_mut(&mut self, name: &str) -> Option<&mut Step> {
+        self.cursor = self.position(name)?;
         self.steps.get_mut(self.cursor)
     }
 

@@ -33,6 +33,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
+    signal::end_first_process();
     let exit = commands::execute(cli.command).unwrap_or_else(|error| error.print());
     ExitCode::from(exit.code())
 }

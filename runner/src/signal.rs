@@ -1,14 +1,26 @@
 //! The signals that ask a build to stop.
 
-use std::io;
+use std::{
+    io,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc,
 };
 
-/// Forwards SIGINT, SIGTERM and SIGHUP as their numbers, from now on.
+/// Whether a build listens, and decides itself when to end.
+static HEARD: AtomicBool = AtomicBool::new(false);
+
+/// Gives SIGINT, SIGTERM and SIGHUP as their numbers, from now on.
 pub fn interrupts() -> io::Result<mpsc::UnboundedReceiver<i32>> {
+    let receiver = forwarded()?;
+    HEARD.store(true, Ordering::SeqCst);
+    Ok(receiver)
+}
+
+fn forwarded() -> io::Result<mpsc::UnboundedReceiver<i32>> {
     let (sender, receiver) = mpsc::unbounded_channel();
     for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
         let mut stream = signal(kind)?;
@@ -22,4 +34,30 @@ pub fn interrupts() -> io::Result<mpsc::UnboundedReceiver<i32>> {
         });
     }
     Ok(receiver)
+}
+
+/// Makes the signals end the process, as they do by themselves in any process but a container's first one,
+/// until a build asks for its [`interrupts`]. Without this, `docker stop` and Ctrl-C would wait in vain.
+pub fn end_first_process() {
+    if std::process::id() != 1 {
+        return;
+    }
+    // Where no thread can be had, nothing else will work either, and will say so.
+    let _ = std::thread::Builder::new().name("signals".into()).spawn(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let mut interrupts = forwarded()?;
+            while let Some(signal) = interrupts.recv().await {
+                if !HEARD.load(Ordering::SeqCst) {
+                    #[allow(
+                        clippy::exit,
+                        clippy::disallowed_methods,
+                        reason = "this is what the signal asks for"
+                    )]
+                    std::process::exit(128 + signal);
+                }
+            }
+            Ok::<_, io::Error>(())
+        })
+    });
 }

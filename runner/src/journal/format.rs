@@ -13,7 +13,7 @@
 
 use bytes::Bytes;
 
-use crate::event::{Body, Event, Payload, UnixMs};
+use crate::event::{Body, Event, Payload, STEP_OUTPUT, UnixMs};
 
 /// The format's version. A reader refuses a file with a higher one.
 pub(crate) const VERSION: u32 = 1;
@@ -158,7 +158,27 @@ impl Frame {
         Ok(Frame { length, crc: u32_at(&bytes, 4), length_bytes })
     }
 
+    /// The record that the body holds.
     pub(crate) fn decode(&self, body: &[u8], offset: u64) -> Result<Record, Corruption> {
+        self.parts(body, offset)?.record(offset)
+    }
+
+    /// The same, but of what a step printed only its length: for who does not want the output, unpacking it
+    /// would cost most of the reading.
+    pub(crate) fn outline(&self, body: &[u8], offset: u64) -> Result<Outline, Corruption> {
+        let parts = self.parts(body, offset)?;
+        let bytes = match parts.encoding {
+            BYTES if parts.kind == STEP_OUTPUT => parts.content.len() as u64,
+            LZ4 if parts.kind == STEP_OUTPUT => match parts.content.first_chunk::<4>() {
+                Some(length) => u64::from(u32::from_le_bytes(*length)),
+                None => return Err(Corruption::Record { offset, what: "its output does not unpack" }),
+            },
+            _ => return parts.record(offset).map(Outline::Record),
+        };
+        Ok(Outline::Output { step: parts.step.to_owned(), at: parts.at, bytes })
+    }
+
+    fn parts<'a>(&self, body: &'a [u8], offset: u64) -> Result<Parts<'a>, Corruption> {
         let wrong = |what| Corruption::Record { offset, what };
         if body.len() != self.length {
             return Err(wrong("it is cut short"));
@@ -171,23 +191,63 @@ impl Frame {
         if step_end > body.len() {
             return Err(wrong("its names are longer than itself"));
         }
-        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).map_err(|_| wrong("a name is not UTF-8"));
-        let content = &body[step_end..];
-        let payload = match body[16] {
-            JSON => Payload::Json(text(content)?),
-            BYTES => Payload::Bytes(Bytes::copy_from_slice(content)),
-            LZ4 => Payload::Bytes(decompress(content).ok_or_else(|| wrong("its output does not unpack"))?),
-            _ => return Err(wrong("its encoding is unknown")),
-        };
-        let step = text(&body[kind_end..step_end])?;
-        Ok(Record {
+        let text = |bytes| std::str::from_utf8(bytes).map_err(|_| wrong("a name is not UTF-8"));
+        Ok(Parts {
             seq: u64_at(body, 0),
             at: u64_at(body, 8),
+            encoding: body[16],
             kind: text(&body[BODY_HEAD..kind_end])?,
-            step: (!step.is_empty()).then_some(step),
+            step: text(&body[kind_end..step_end])?,
+            content: &body[step_end..],
+        })
+    }
+}
+
+/// A body, taken apart.
+struct Parts<'a> {
+    seq: u64,
+    at: UnixMs,
+    encoding: u8,
+    kind: &'a str,
+    step: &'a str,
+    content: &'a [u8],
+}
+
+impl Parts<'_> {
+    fn record(&self, offset: u64) -> Result<Record, Corruption> {
+        let wrong = |what| Corruption::Record { offset, what };
+        let text = || String::from_utf8(self.content.to_vec()).map_err(|_| wrong("its JSON is not UTF-8"));
+        let payload = match self.encoding {
+            JSON => Payload::Json(text()?),
+            BYTES => Payload::Bytes(Bytes::copy_from_slice(self.content)),
+            LZ4 => {
+                Payload::Bytes(decompress(self.content).ok_or_else(|| wrong("its output does not unpack"))?)
+            }
+            _ => return Err(wrong("its encoding is unknown")),
+        };
+        Ok(Record {
+            seq: self.seq,
+            at: self.at,
+            kind: self.kind.to_owned(),
+            step: (!self.step.is_empty()).then(|| self.step.to_owned()),
             payload,
         })
     }
+}
+
+/// A record, or only how much a step printed.
+pub(crate) enum Outline {
+    /// Any record but output.
+    Record(Record),
+    /// What a step printed.
+    Output {
+        /// Which.
+        step: String,
+        /// When.
+        at: UnixMs,
+        /// How many bytes.
+        bytes: u64,
+    },
 }
 
 fn checksum(length: &[u8], body: &[u8]) -> u32 {

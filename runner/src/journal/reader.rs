@@ -10,7 +10,7 @@ use crate::{
     build::Build,
     engine::ports::Tail,
     event::{Body, Event},
-    journal::format::{self, Corruption, FRAME_LEN, Frame, HEADER_LEN, Record},
+    journal::format::{self, Corruption, FRAME_LEN, Frame, HEADER_LEN, Outline, Record},
 };
 
 /// Reads records one by one.
@@ -37,6 +37,13 @@ impl Reader {
     /// The next record; `None` at the end of what is whole. What follows a damaged record is not read: each
     /// record only means something after the ones before it. [`Reader::torn`] says whether there was one.
     pub fn next_record(&mut self) -> io::Result<Option<Record>> {
+        self.next(Frame::decode)
+    }
+
+    fn next<T>(
+        &mut self,
+        decode: impl FnOnce(&Frame, &[u8], u64) -> Result<T, Corruption>,
+    ) -> io::Result<Option<T>> {
         if self.torn.is_some() {
             return Ok(None);
         }
@@ -49,15 +56,15 @@ impl Reader {
             self.torn = Some(Corruption::Record { offset: self.offset, what: "it is cut short" });
             return Ok(None);
         }
-        let record = Frame::parse(frame, self.offset).and_then(|frame| {
+        let decoded = Frame::parse(frame, self.offset).and_then(|frame| {
             self.body.resize(frame.length, 0);
             let read = read_up_to(&mut self.file, &mut self.body).unwrap_or(0);
-            frame.decode(&self.body[..read], self.offset)
+            decode(&frame, &self.body[..read], self.offset)
         });
-        match record {
-            Ok(record) => {
+        match decoded {
+            Ok(decoded) => {
                 self.offset += (FRAME_LEN + self.body.len()) as u64;
-                Ok(Some(record))
+                Ok(Some(decoded))
             }
             Err(corruption) => {
                 self.torn = Some(corruption);
@@ -82,8 +89,11 @@ impl Reader {
 pub(crate) fn read_build(path: &Path) -> io::Result<(Build, Option<Corruption>)> {
     let mut reader = Reader::open(path)?;
     let mut build = Build::default();
-    while let Some(event) = reader.next_event()? {
-        build.apply(&event);
+    while let Some(outline) = reader.next(Frame::outline)? {
+        match outline {
+            Outline::Record(record) => build.apply(&record.into_event()),
+            Outline::Output { step, at, bytes } => build.count_output(&step, at, bytes),
+        }
     }
     Ok((build, reader.torn))
 }

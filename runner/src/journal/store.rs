@@ -222,8 +222,10 @@ impl Store {
 
     /// Notes which build has a number that a history backend gave.
     pub fn note_number(&self, component: &str, number: u64, id: &str) -> Result<(), StoreError> {
-        let directory = self.root.join("numbers").join(encode(component));
-        fs::create_dir_all(&directory).map_err(|error| io_error("create", &directory, error))?;
+        let numbers = self.root.join("numbers");
+        self.make_dir(&numbers)?;
+        let directory = numbers.join(encode(component));
+        self.make_dir(&directory)?;
         let path = directory.join(number.to_string());
         let mut file = OpenOptions::new()
             .create(true)
@@ -231,7 +233,6 @@ impl Store {
             .open(&path)
             .map_err(|error| io_error("open", &path, error))?;
         file.write_all(format!("{id}\n").as_bytes()).map_err(|error| io_error("write", &path, error))?;
-        self.give(&directory);
         self.give(&path);
         Ok(())
     }
