@@ -54,7 +54,7 @@ fn stopping_the_container_before_the_first_step_ends_it() {
     let mount = format!("{}:/engine", socket.display());
     let running =
         team.dcd(&workspace).with(&["-v", &mount, "-e", "DOCKER_HOST=unix:///engine"]).start(&["run"]);
-    let _question = heard.recv_timeout(Duration::from_secs(60)).unwrap();
+    let _question = heard.recv_timeout(Duration::from_mins(1)).unwrap();
     let since = Instant::now();
     output(&[&STOP[..], &[&running.id()]].concat());
     let run = running.wait();
@@ -123,7 +123,7 @@ fn no_container_of_a_finished_run_is_left() {
     let id = running.id();
     let run = running.wait();
     // What a step leaves behind holds neither the build nor the container.
-    assert!(run.status.success() && since.elapsed() < Duration::from_secs(60), "{}", both(&run));
+    assert!(run.status.success() && since.elapsed() < Duration::from_mins(1), "{}", both(&run));
     assert!(!docker(&["inspect", &id]).status.success());
     assert_eq!(workspace.show("1")["steps"][0]["attempts"][0]["leaked"], true);
 }

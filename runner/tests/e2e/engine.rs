@@ -13,7 +13,7 @@ use tempfile::TempDir;
 pub(crate) const SOCKET: &str = "/var/run/docker.sock";
 
 /// Patience with an engine that other tests keep busy.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What `scripts/test` has made.
 pub(crate) struct Setup {

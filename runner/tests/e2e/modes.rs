@@ -89,7 +89,7 @@ fn containers_that_share_a_workspace_get_different_numbers() {
     );
     let workspace = Workspace::new(&json!({ "steps": [{ "name": "meet", "run": meet, "timeout": "90s" }] }));
     let running: Vec<_> = (0..CONTAINERS).map(|_| team.dcd(&workspace).start(&["run"])).collect();
-    let ids: BTreeSet<String> = running.iter().map(|running| running.id()).collect();
+    let ids: BTreeSet<String> = running.iter().map(super::engine::Running::id).collect();
     for run in running {
         let run = run.wait();
         assert!(run.status.success(), "{}", both(&run));
