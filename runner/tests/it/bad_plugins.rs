@@ -285,122 +285,131 @@ fn a_backend_as_a_step_and_a_step_as_a_backend() {
 }
 
 #[test]
-fn configs_that_fail_the_schema() {
+fn configs_of_variants_that_fail_the_schema() {
     let text = r#"{
-  "plugins": {
-    "http": { "path": "http.wasm" },
-    "fixture": { "path": "fixture.wasm" },
-    "fixture-history": { "path": "fixture-history.wasm" }
-  },
-  "history": { "uses": "fixture-history", "with": { "fail": "opne", "kin": "trap" } },
+  "plugins": { "fixture": { "path": "fixture.wasm" } },
   "steps": [
     { "name": "unknown", "uses": "fixture", "with": { "do": "read_file", "pathh": "x" } },
     { "name": "variant", "uses": "fixture", "with": { "do": "recurs" } },
-    { "name": "no variant", "uses": "fixture" },
+    { "name": "no variant", "uses": "fixture" }
+  ]
+}
+"#;
+    insta::assert_snapshot!(told(&Project::new().plugin("fixture").file("dcd.json", text)), @r#"
+      x `pathh` is not a setting of plugin fixture
+       ,-[dcd.json:4:74]
+     3 |   "steps": [
+     4 | ...   { "name": "unknown", "uses": "fixture", "with": { "do": "read_file", "pathh": "x" } },
+       :                                                                            ^^^^^^^
+     5 |     { "name": "variant", "uses": "fixture", "with": { "do": "recurs" } },
+       `----
+      help: did you mean `path`?
+
+      x `do` of plugin fixture is "recurs", which it cannot be
+       ,-[dcd.json:5:61]
+     4 |     { "name": "unknown", "uses": "fixture", "with": { "do": "read_file", "pathh": "x" } }...
+     5 |     { "name": "variant", "uses": "fixture", "with": { "do": "recurs" } },
+       :                                                             ^^^^^^^^
+     6 |     { "name": "no variant", "uses": "fixture" }
+       `----
+      help: did you mean `recurse`?
+
+      x `do` is missing in the settings of plugin fixture
+       ,-[dcd.json:6:37]
+     5 |     { "name": "variant", "uses": "fixture", "with": { "do": "recurs" } },
+     6 |     { "name": "no variant", "uses": "fixture" }
+       :                                     ^^^^^^^^^
+     7 |   ]
+       `----
+      help: it is one of `trap`, `panic`, `loop`, `flood`, `allocate`, `exit`, `sleep`, `read_file`,
+            `write_file`, `get`, `env`, `env_all`, `secret`, `command`, `garbage_output`, `echo`,
+            `fail`, `stderr`, `recurse`, `log`
+
+    3 errors in dcd.json
+    "#);
+}
+
+#[test]
+fn configs_that_fail_the_schema() {
+    let text = r#"{
+  "plugins": { "http": { "path": "http.wasm" }, "fixture-history": { "path": "fixture-history.wasm" } },
+  "history": { "uses": "fixture-history", "with": { "fail": "opne", "kin": "trap" } },
+  "steps": [
     { "name": "type", "uses": "http", "with": { "url": 7, "headers": { "accept": true } } },
     { "name": "missing", "uses": "http", "with": { "retries": -1 } },
     { "name": "form", "uses": "http", "with": { "url": "http://a", "expect_status": "3x" } }
   ]
 }
 "#;
-    let project = Project::new().plugin("http").plugin("fixture").plugin("fixture-history");
+    let project = Project::new().plugin("http").plugin("fixture-history");
     insta::assert_snapshot!(told(&project.file("dcd.json", text)), @r#"
       x `fail` of plugin fixture-history is "opne", which it cannot be
-       ,-[dcd.json:7:61]
-     6 |   },
-     7 |   "history": { "uses": "fixture-history", "with": { "fail": "opne", "kin": "trap" } },
+       ,-[dcd.json:3:61]
+     2 |   "plugins": { "http": { "path": "http.wasm" }, "fixture-history": { "path": "fixture-his...
+     3 |   "history": { "uses": "fixture-history", "with": { "fail": "opne", "kin": "trap" } },
        :                                                             ^^^^^^
-     8 |   "steps": [
+     4 |   "steps": [
        `----
       help: did you mean `open`?
 
       x `kin` is not a setting of plugin fixture-history
-       ,-[dcd.json:7:69]
-     6 |   },
-     7 |   "history": { "uses": "fixture-history", "with": { "fail": "opne", "kin": "trap" } },
+       ,-[dcd.json:3:69]
+     2 |   "plugins": { "http": { "path": "http.wasm" }, "fixture-history": { "path": "fixture-his...
+     3 |   "history": { "uses": "fixture-history", "with": { "fail": "opne", "kin": "trap" } },
        :                                                                     ^^^^^
-     8 |   "steps": [
+     4 |   "steps": [
        `----
       help: did you mean `kind`?
 
-      x `pathh` is not a setting of plugin fixture
-        ,-[dcd.json:9:74]
-      8 |   "steps": [
-      9 | ...  { "name": "unknown", "uses": "fixture", "with": { "do": "read_file", "pathh": "x" } },
-        :                                                                           ^^^^^^^
-     10 |     { "name": "variant", "uses": "fixture", "with": { "do": "recurs" } },
-        `----
-      help: did you mean `path`?
-
-      x `do` of plugin fixture is "recurs", which it cannot be
-        ,-[dcd.json:10:61]
-      9 |     { "name": "unknown", "uses": "fixture", "with": { "do": "read_file", "pathh": "x" } ...
-     10 |     { "name": "variant", "uses": "fixture", "with": { "do": "recurs" } },
-        :                                                             ^^^^^^^^
-     11 |     { "name": "no variant", "uses": "fixture" },
-        `----
-      help: did you mean `recurse`?
-
-      x `do` is missing in the settings of plugin fixture
-        ,-[dcd.json:11:37]
-     10 |     { "name": "variant", "uses": "fixture", "with": { "do": "recurs" } },
-     11 |     { "name": "no variant", "uses": "fixture" },
-        :                                     ^^^^^^^^^
-     12 |     { "name": "type", "uses": "http", "with": { "url": 7, "headers": { "accept": true } ...
-        `----
-      help: it is one of `trap`, `panic`, `loop`, `flood`, `allocate`, `exit`, `sleep`, `read_file`,
-            `write_file`, `get`, `env`, `env_all`, `secret`, `command`, `garbage_output`, `echo`,
-            `fail`, `stderr`, `recurse`, `log`
-
       x `url` of plugin http must be a string, and is a number
-        ,-[dcd.json:12:56]
-     11 |     { "name": "no variant", "uses": "fixture" },
-     12 | ...{ "name": "type", "uses": "http", "with": { "url": 7, "headers": { "accept": true } } },
-        :                                                       ^
-     13 |     { "name": "missing", "uses": "http", "with": { "retries": -1 } },
-        `----
+       ,-[dcd.json:5:56]
+     4 |   "steps": [
+     5 | ... { "name": "type", "uses": "http", "with": { "url": 7, "headers": { "accept": true } } },
+       :                                                        ^
+     6 |     { "name": "missing", "uses": "http", "with": { "retries": -1 } },
+       `----
       help: `url`: Where to send it: an `http` or `https` URL. Its origin must be granted
 
       x `headers.accept` of plugin http must be a string, and is `true`
-        ,-[dcd.json:12:82]
-     11 |     { "name": "no variant", "uses": "fixture" },
-     12 | ...{ "name": "type", "uses": "http", "with": { "url": 7, "headers": { "accept": true } } },
-        :                                                                                 ^^^^
-     13 |     { "name": "missing", "uses": "http", "with": { "retries": -1 } },
-        `----
+       ,-[dcd.json:5:82]
+     4 |   "steps": [
+     5 | ... { "name": "type", "uses": "http", "with": { "url": 7, "headers": { "accept": true } } },
+       :                                                                                  ^^^^
+     6 |     { "name": "missing", "uses": "http", "with": { "retries": -1 } },
+       `----
       help: `headers`: Headers to send. Their values are never printed
 
       x `url` is missing in the settings of plugin http
-        ,-[dcd.json:13:50]
-     12 |     { "name": "type", "uses": "http", "with": { "url": 7, "headers": { "accept": true } ...
-     13 |     { "name": "missing", "uses": "http", "with": { "retries": -1 } },
-        :                                                  ^^^^^^^^^^^^^^^^^
-     14 |     { "name": "form", "uses": "http", "with": { "url": "http://a", "expect_status": "3x"...
-        `----
+       ,-[dcd.json:6:50]
+     5 |     { "name": "type", "uses": "http", "with": { "url": 7, "headers": { "accept": true } }...
+     6 |     { "name": "missing", "uses": "http", "with": { "retries": -1 } },
+       :                                                  ^^^^^^^^^^^^^^^^^
+     7 |     { "name": "form", "uses": "http", "with": { "url": "http://a", "expect_status": "3x" ...
+       `----
       help: it takes `body`, `expect_status`, `headers`, `json`, `method`, `outputs`, `retries`,
             `retry_delay`, `timeout`, `url`
 
       x `retries` of plugin http must be at least 0, and is -1
-        ,-[dcd.json:13:63]
-     12 |     { "name": "type", "uses": "http", "with": { "url": 7, "headers": { "accept": true } ...
-     13 |     { "name": "missing", "uses": "http", "with": { "retries": -1 } },
-        :                                                               ^^
-     14 |     { "name": "form", "uses": "http", "with": { "url": "http://a", "expect_status": "3x"...
-        `----
+       ,-[dcd.json:6:63]
+     5 |     { "name": "type", "uses": "http", "with": { "url": 7, "headers": { "accept": true } }...
+     6 |     { "name": "missing", "uses": "http", "with": { "retries": -1 } },
+       :                                                               ^^
+     7 |     { "name": "form", "uses": "http", "with": { "url": "http://a", "expect_status": "3x" ...
+       `----
       help: `retries`: How often to try again after 429, 502, 503, 504, or no answer at all. Default:
             0
 
       x `expect_status` of plugin http must be a text of the form `^[1-5]xx$`, and is "3x"
-        ,-[dcd.json:14:85]
-     13 |     { "name": "missing", "uses": "http", "with": { "retries": -1 } },
-     14 | ...{ "name": "form", "uses": "http", "with": { "url": "http://a", "expect_status": "3x" } }
-        :                                                                                    ^^^^
-     15 |   ]
-        `----
+       ,-[dcd.json:7:85]
+     6 |     { "name": "missing", "uses": "http", "with": { "retries": -1 } },
+     7 | ... { "name": "form", "uses": "http", "with": { "url": "http://a", "expect_status": "3x" } }
+       :                                                                                     ^^^^
+     8 |   ]
+       `----
       help: `expect_status`: Which statuses are a success: one such as 204, a class such as "2xx", or
             a list of these. Default: "2xx"
 
-    10 errors in dcd.json
+    7 errors in dcd.json
     "#);
 }
 

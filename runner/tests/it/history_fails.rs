@@ -79,40 +79,28 @@ fn what_may_pass_is_tried_until_patience_ends() {
     }
     insta::assert_snapshot!(all, @r#"
     open unavailable:
-    warning: history backend fixture-history: plugin fixture-history: the fixture fails to open, as it was told (fixture/unavailable)
-    The build runs on without a number; its journal keeps it meanwhile.
     warning: history backend fixture-history does not have the whole build: plugin fixture-history: the fixture fails to open, as it was told (fixture/unavailable)
     The build is kept in its journal, .dcd/builds/[ID].
 
     open trap:
-    warning: history backend fixture-history: plugin fixture-history failed in `open`: it trapped (`unreachable`), as a panic does
-    The build runs on without a number; its journal keeps it meanwhile.
     warning: history backend fixture-history does not have the whole build: plugin fixture-history failed in `open`: it trapped (`unreachable`), as a panic does
     help: what it printed last says why, if it panicked; report it to the plugin's author
     The build is kept in its journal, .dcd/builds/[ID].
 
     open hang:
-    warning: history backend fixture-history: no number within 5 s
-    The build runs on without a number; its journal keeps it meanwhile.
     warning: history backend fixture-history does not have the whole build: it took nothing for 20 s
     The build is kept in its journal, .dcd/builds/[ID].
 
     begin unavailable:
-    warning: history backend fixture-history: plugin fixture-history: the fixture fails to begin, as it was told (fixture/unavailable)
-    The build runs on without a number; its journal keeps it meanwhile.
     warning: history backend fixture-history does not have the whole build: plugin fixture-history: the fixture fails to begin, as it was told (fixture/unavailable)
     The build is kept in its journal, .dcd/builds/[ID].
 
     begin trap:
-    warning: history backend fixture-history: plugin fixture-history failed in `begin-build`: it trapped (`unreachable`), as a panic does
-    The build runs on without a number; its journal keeps it meanwhile.
     warning: history backend fixture-history does not have the whole build: plugin fixture-history failed in `begin-build`: it trapped (`unreachable`), as a panic does
     help: what it printed last says why, if it panicked; report it to the plugin's author
     The build is kept in its journal, .dcd/builds/[ID].
 
     begin hang:
-    warning: history backend fixture-history: no number within 5 s
-    The build runs on without a number; its journal keeps it meanwhile.
     warning: history backend fixture-history does not have the whole build: it took nothing for 20 s
     The build is kept in its journal, .dcd/builds/[ID].
 

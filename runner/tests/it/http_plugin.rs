@@ -87,6 +87,7 @@ fn another_status_fails_the_step() {
 
 #[test]
 fn no_answer_is_an_error() {
+    // It hangs up once, then it is gone.
     let server = Server::start([]);
     let with = json!({ "retries": 1, "retry_delay": "10ms", "timeout": "5s" });
     let (project, said) = send(&server, with, 3);

@@ -120,7 +120,12 @@ fn time_is_limited_also_for_what_never_calls_the_host() {
         assert_eq!(outcomes(project)["slow"], "timeout");
     }
     assert_eq!(shown(&outputs[0]), shown(&outputs[1]));
-    insta::assert_snapshot!(shown(&outputs[0]), @"");
+    insta::assert_snapshot!(shown(&outputs[0]), @r#"
+    > slow
+      the step took longer than its timeout of [TOOK]
+      help: find out what it waits for, or give it more time with `timeout`
+    !! slow  timeout, [TOOK]; the build goes on
+    "#);
 }
 
 #[test]

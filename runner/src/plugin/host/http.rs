@@ -131,6 +131,10 @@ async fn explain(error: &hyper_util::client::legacy::Error, plugin: &str, io: &I
                 .await;
             return Error::DestinationIpProhibited;
         }
+        // The server hung up instead of answering.
+        if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_incomplete_message) {
+            return Error::ConnectionTerminated;
+        }
         if let Some(error) = error.downcast_ref::<io::Error>() {
             found = Some(error);
             // Our own refusal travels inside an `io::Error`, which does not name it as its source.

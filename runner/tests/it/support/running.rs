@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal};
 use super::{Cleaner, Output};
 
 /// Longer than anything takes on a loaded machine: reached only by what hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A running `dcd`, whose output is read all the time. It is killed when it is dropped.
 pub(crate) struct Running {
