@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
 
-use crate::engine::output;
+use crate::engine::{output, setup};
 
 /// What a server answered.
 #[derive(Debug)]
@@ -50,8 +50,9 @@ pub(crate) fn serve(body: &'static str) -> String {
             let _ = stream.write_all((head + body).as_bytes());
         }
     });
-    let gateway =
-        output(&["network", "inspect", "bridge", "-f", "{{range .IPAM.Config}}{{.Gateway}}\n{{end}}"]);
-    let gateway = gateway.lines().find(|line| !line.contains(':') && !line.is_empty()).unwrap().to_owned();
+    // What a container reaches this machine by.
+    let routes = output(&["run", "--rm", &setup().unwrap().base, "ip", "route"]);
+    let route = routes.lines().find_map(|line| line.strip_prefix("default via ")).unwrap();
+    let gateway = route.split_whitespace().next().unwrap();
     format!("http://{gateway}:{port}")
 }
