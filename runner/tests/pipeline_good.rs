@@ -123,13 +123,13 @@ fn time_grows_with_the_file_only() {
     let text = steps(10_000);
     let start = Instant::now();
     assert_eq!(parse(&text).steps.len(), 10_000);
-    // Without optimisation, and on a busy machine; quadratic would be minutes.
-    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    // Seconds without optimisation on a busy machine; quadratic would be many minutes.
+    assert!(start.elapsed() < Duration::from_mins(1), "{:?}", start.elapsed());
 
     let wrong = text.replace("\"run\"", "\"rum\"");
     let start = Instant::now();
     let errors = pipeline::parse(&wrong, "dcd.json").unwrap_err();
     assert_eq!(errors.len(), 10_000);
     assert!(pipeline::render(&errors, "dcd.json", &wrong, false, 100).lines().count() < 300);
-    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_mins(1), "{:?}", start.elapsed());
 }
