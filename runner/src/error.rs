@@ -86,6 +86,7 @@ impl CommandError {
             text.push_str(&format!("{} {message}\n", style.bad("error:")));
         }
         if let Some(help) = &self.help {
+            let help = String::from_utf8_lossy(&text::harmless(help.as_bytes())).into_owned();
             text.push_str(&format!("{} {help}\n", style.warning("help:")));
         }
         // With stderr closed there is nobody left to tell.

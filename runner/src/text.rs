@@ -38,8 +38,10 @@ pub fn hex(bytes: &[u8]) -> String {
 /// the like, and C1 controls, also in UTF-8, too.
 pub fn harmless(bytes: &[u8]) -> Cow<'_, [u8]> {
     let is_c1 = |pair: &[u8]| matches!(pair, [0xc2, 0x80..=0x9f]);
+    // The first half of one, whose second half may come with the next piece.
+    let is_cut = |rest: &[u8]| rest == [0xc2];
     let bad = |byte: u8| (byte < 0x20 && byte != b'\n' && byte != b'\t') || byte == 0x7f;
-    if !bytes.iter().any(|byte| bad(*byte)) && !bytes.windows(2).any(is_c1) {
+    if !bytes.iter().any(|byte| bad(*byte)) && !bytes.windows(2).any(is_c1) && bytes.last() != Some(&0xc2) {
         return Cow::Borrowed(bytes);
     }
     let mut out = Vec::with_capacity(bytes.len() + 16);
@@ -52,7 +54,7 @@ pub fn harmless(bytes: &[u8]) -> Cow<'_, [u8]> {
         }
         // A carriage return before a line end does nothing but end the line.
         let line_end = *byte == b'\r' && tail.first() == Some(&b'\n');
-        if bad(*byte) && !line_end {
+        if (bad(*byte) && !line_end) || is_cut(rest) {
             out.extend_from_slice(format!("\\x{byte:02x}").as_bytes());
         } else {
             out.push(*byte);
@@ -107,6 +109,7 @@ mod tests {
     fn escape_sequences_are_shown_and_not_obeyed() {
         let shown = harmless(b"a\x1b[31mred\r\n\tb\x07\rover \xc2\x9b31m \xff\n");
         assert_eq!(shown.as_ref(), b"a\\x1b[31mred\r\n\tb\\x07\\x0dover \\u{9b}31m \xff\n");
+        assert_eq!(harmless(b"x\xc2").as_ref(), b"x\\xc2");
         assert!(matches!(harmless("plain äöü\n".as_bytes()), Cow::Borrowed(_)));
     }
 }

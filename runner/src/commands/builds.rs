@@ -155,7 +155,7 @@ impl Builds {
                         .block_on(backend.read(&summary.component, number, step, from))
                         .map_err(|error| backend_error(&error))?;
                     // A build that runs has no last page: what is there now is all that is shown.
-                    next = more.filter(|more| !events.is_empty() && *more > from);
+                    next = more.filter(|more| *more > from);
                     events.into_iter().for_each(&mut *each);
                 }
                 Ok(())

@@ -19,7 +19,7 @@ use crate::{
         step::StepPlugin,
     },
     report::Style,
-    text::hex,
+    text::{harmless_line, hex},
 };
 
 /// A pipeline file that was read and found right.
@@ -220,8 +220,9 @@ pub(super) fn record(located: &Located, allow: &Allow, workspace: &Path) -> fact
     }
 }
 
+/// A plugin's words are not trusted with the terminal.
 fn diagnostic(error: PluginError, place: pipeline::Span) -> Diagnostic {
-    let mut diagnostic = Diagnostic::new(error.span.unwrap_or(place), error.message);
-    diagnostic.help = error.help;
+    let mut diagnostic = Diagnostic::new(error.span.unwrap_or(place), harmless_line(&error.message));
+    diagnostic.help = error.help.map(|help| harmless_line(&help));
     diagnostic
 }

@@ -28,6 +28,9 @@ const LONGEST_DELAY: Duration = Duration::from_secs(10);
 /// How long the end of a build waits for a backend that does not take it.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Answers without progress that are borne.
+const MOST_STALLS: u32 = 8;
+
 /// Why the backend does not have the whole build.
 #[derive(Debug, thiserror::Error)]
 pub enum UploadError {
@@ -98,31 +101,34 @@ impl<B: Backend, T: Tail> Uploader<B, T> {
         Ok(number)
     }
 
-    async fn send_all(&mut self, mut grant: Grant) -> Result<(), UploadError> {
-        let mut sent = grant.next_seq;
-        if sent > 0 {
-            self.tail.rewind(sent)?;
-        }
-        let mut end: Option<(Outcome, UnixMs)> = None;
+    async fn send_all(&mut self, grant: Grant) -> Result<(), UploadError> {
+        let mut sending =
+            Sending { furthest: grant.next_seq, sent: grant.next_seq, grant, end: None, stalls: 0 };
         let mut renewal = Instant::now() + LEASE / 3;
         let mut delay = FIRST_DELAY;
         loop {
-            let progress = self.next_progress(sent, renewal).await;
-            let step = self.step(&grant, &progress, &mut sent, &mut end, &mut renewal).await;
-            match step {
-                Ok(Step::More) => {
-                    delay = FIRST_DELAY;
-                    self.taken.send_modify(|taken| *taken += 1);
+            let progress = self.next_progress(sending.sent, renewal).await;
+            let step = async {
+                if Instant::now() >= renewal {
+                    self.renew(&sending.grant).await?;
+                    renewal = Instant::now() + LEASE / 3;
                 }
+                self.step(&mut sending, &progress).await
+            };
+            match step.await {
                 Ok(Step::Done) => return Ok(()),
+                Ok(Step::More) => delay = FIRST_DELAY,
                 Err(UploadError::Backend(error)) if error.transient => {
                     self.pause(delay, error).await?;
                     delay = (delay * 2).min(LONGEST_DELAY);
                     // What was sent last may have arrived or not: the backend knows.
-                    if let Ok(again) = self.backend.begin(&self.build).await {
-                        grant = again;
-                        sent = grant.next_seq;
-                        self.tail.rewind(sent)?;
+                    match self.backend.begin(&self.build).await {
+                        Ok(grant) => {
+                            sending.sent = grant.next_seq;
+                            sending.grant = grant;
+                        }
+                        Err(error) if error.transient => {}
+                        Err(error) => return Err(error.into()),
                     }
                 }
                 Err(error) => return Err(error),
@@ -146,51 +152,62 @@ impl<B: Backend, T: Tail> Uploader<B, T> {
         }
     }
 
-    async fn step(
-        &mut self,
-        grant: &Grant,
-        progress: &Progress,
-        sent: &mut u64,
-        end: &mut Option<(Outcome, UnixMs)>,
-        renewal: &mut Instant,
-    ) -> Result<Step, UploadError> {
-        let component = self.build.component.clone();
-        if Instant::now() >= *renewal {
-            let lease_ms = self.build.lease_ms;
-            if !self.backend.renew(&component, grant, lease_ms).await? {
-                return Err(UploadError::Fenced);
-            }
-            *renewal = Instant::now() + LEASE / 3;
+    async fn renew(&mut self, grant: &Grant) -> Result<(), UploadError> {
+        if self.backend.renew(&self.build.component, grant, self.build.lease_ms).await? {
+            Ok(())
+        } else {
+            Err(UploadError::Fenced)
         }
-        let events = self.tail.read(progress.synced, BATCH)?;
-        if let Some(last) = events.last() {
-            if let Body::BuildFinished(body) = &last.body {
-                *end = Some((body.outcome, last.at));
-            }
-            match self.backend.append(&component, grant, events).await? {
-                Written::Stored(next) => *sent = next,
-                Written::Gap(from) => {
-                    *sent = from;
-                    self.tail.rewind(from)?;
+    }
+
+    /// Sends what comes next, or ends the build where nothing does.
+    async fn step(&mut self, sending: &mut Sending, progress: &Progress) -> Result<Step, UploadError> {
+        let component = self.build.component.as_str();
+        // From what the backend has, not from what was read last: an append that failed is read again.
+        let events = self.tail.read(sending.sent, progress.synced.max(sending.sent), BATCH)?;
+        let written = match (events.last(), sending.end) {
+            (Some(last), _) => {
+                if let Body::BuildFinished(body) = &last.body {
+                    sending.end = Some((last.seq + 1, body.outcome, last.at));
                 }
-                Written::Fenced => return Err(UploadError::Fenced),
+                self.backend.append(component, &sending.grant, events).await?
             }
-            return Ok(Step::More);
-        }
-        if !progress.closed {
-            return Ok(Step::More);
-        }
-        // Without an end there was no room for it in the journal: the lease runs out, and the build is lost.
-        let Some((outcome, at)) = *end else { return Ok(Step::Done) };
-        match self.backend.finish(&component, grant, *sent, outcome, at).await? {
-            Written::Stored(_) => Ok(Step::Done),
-            Written::Gap(from) => {
-                *sent = from;
-                self.tail.rewind(from)?;
-                Ok(Step::More)
+            (None, _) if !progress.closed => return Ok(Step::More),
+            (None, Some((end, outcome, at))) if end == sending.sent => {
+                match self.backend.finish(component, &sending.grant, end, outcome, at).await? {
+                    Written::Stored(_) => return Ok(Step::Done),
+                    other => other,
+                }
             }
-            Written::Fenced => Err(UploadError::Fenced),
+            // Without an end there was no room for it in the journal: the lease runs out, and the build is lost.
+            (None, _) => return Ok(Step::Done),
+        };
+        sending.sent = match written {
+            Written::Stored(next) | Written::Gap(next) => next,
+            Written::Fenced => return Err(UploadError::Fenced),
+        };
+        self.note_progress(sending)?;
+        Ok(Step::More)
+    }
+
+    /// A backend may ask for what it had, but not again and again.
+    fn note_progress(&mut self, sending: &mut Sending) -> Result<(), UploadError> {
+        if sending.sent > sending.furthest {
+            sending.furthest = sending.sent;
+            sending.stalls = 0;
+            self.until = None;
+            self.taken.send_modify(|taken| *taken += 1);
+            return Ok(());
         }
+        sending.stalls += 1;
+        if sending.stalls < MOST_STALLS {
+            return Ok(());
+        }
+        Err(UploadError::Backend(BackendError {
+            message: format!("plugin {} takes events and keeps none", self.backend.name()),
+            help: Some("report this to the plugin's author".to_owned()),
+            transient: false,
+        }))
     }
 
     /// Waits before another try, unless there is to be none.
@@ -215,6 +232,19 @@ impl<B: Backend, T: Tail> Uploader<B, T> {
             }
         }
     }
+}
+
+/// How far the sending of a build is.
+struct Sending {
+    grant: Grant,
+    /// The first event that the backend lacks, by its own word.
+    sent: u64,
+    /// The most that it ever had.
+    furthest: u64,
+    /// Answers since then that moved nothing.
+    stalls: u32,
+    /// The number of events, the outcome and the time that the last event says.
+    end: Option<(u64, Outcome, UnixMs)>,
 }
 
 enum Step {

@@ -113,16 +113,19 @@ impl JournalTail {
 }
 
 impl Tail for JournalTail {
-    fn read(&mut self, end: u64, bytes: usize) -> io::Result<Vec<Event>> {
+    fn read(&mut self, from: u64, end: u64, bytes: usize) -> io::Result<Vec<Event>> {
+        if from < self.next {
+            *self = JournalTail::open(&self.path)?;
+        }
+        while self.next < from {
+            // Passed over without unpacking or keeping anything.
+            self.reader.next(Frame::outline)?.ok_or_else(not_there)?;
+            self.next += 1;
+        }
         let mut events = Vec::new();
         let mut size = 0;
         while self.next < end && size < bytes {
-            let Some(event) = self.reader.next_event()? else {
-                return Err(io::Error::new(
-                    io::ErrorKind::UnexpectedEof,
-                    "an event that was written is not there",
-                ));
-            };
+            let event = self.reader.next_event()?.ok_or_else(not_there)?;
             self.next = event.seq + 1;
             size += match &event.body {
                 Body::StepOutput(bytes) => bytes.len(),
@@ -133,14 +136,10 @@ impl Tail for JournalTail {
         }
         Ok(events)
     }
+}
 
-    fn rewind(&mut self, seq: u64) -> io::Result<()> {
-        *self = JournalTail::open(&self.path)?;
-        while self.next < seq {
-            self.read(seq, usize::MAX)?;
-        }
-        Ok(())
-    }
+fn not_there() -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, "an event that was written is not there")
 }
 
 fn read_up_to(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {

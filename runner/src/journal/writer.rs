@@ -104,6 +104,11 @@ impl Writer {
     pub fn append(&mut self, step: Option<StepName>, body: Body) -> Result<Event, JournalError> {
         let event = Event { seq: self.next_seq, at: now(), step, body };
         let record = self.encoder.encode(&event);
+        if record.len() > format::MAX_BODY {
+            let source =
+                io::Error::new(io::ErrorKind::InvalidInput, "an event is larger than a record can be");
+            return Err(JournalError { what: "write to", path: self.path.clone(), source });
+        }
         if let Err(error) = (&*self.file).write_all(record) {
             // Half a record must not stand before the next one.
             let _ = self.file.set_len(self.end);
@@ -113,7 +118,6 @@ impl Writer {
         self.end += record.len() as u64;
         self.next_seq += 1;
         self.syncer.lock().written = self.next_seq;
-        self.syncer.progress.send_modify(|progress| progress.written = self.next_seq);
         if self.next_seq == 1 {
             self.syncer.wake.notify_one();
         }

@@ -24,6 +24,8 @@ use crate::{
 /// How much memory a plugin may have.
 pub(crate) const MEMORY_LIMIT: usize = 256 << 20;
 const TABLE_LIMIT: usize = 100_000;
+/// How many modules, tables and memories a component may be made of: the usual one has four or five.
+const PARTS_LIMIT: usize = 100;
 /// How much is taken from a guest in one write.
 const WRITE_PERMIT: usize = 64 << 10;
 /// How much of what a plugin says outside a step is kept, for its errors.
@@ -57,7 +59,11 @@ pub(crate) struct Guest {
 #[error("it used more than its limit of {} MiB of memory", MEMORY_LIMIT >> 20)]
 pub(crate) struct MemoryExceeded;
 
-struct Limits;
+/// Bounds what all memories of an instance have together.
+#[derive(Default)]
+struct Limits {
+    memory: usize,
+}
 
 impl Guest {
     pub(crate) fn new(
@@ -85,7 +91,7 @@ impl Guest {
             table: ResourceTable::new(),
             wasi: wasi.build(),
             http_ctx: WasiHttpCtx::new(),
-            limits: Limits,
+            limits: Limits::default(),
         })
     }
 
@@ -144,8 +150,9 @@ impl WasiHttpView for Guest {
 }
 
 impl ResourceLimiter for Limits {
-    fn memory_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        if desired > MEMORY_LIMIT {
+    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        self.memory += desired.saturating_sub(current);
+        if self.memory > MEMORY_LIMIT {
             return Err(MemoryExceeded.into());
         }
         Ok(true)
@@ -153,6 +160,18 @@ impl ResourceLimiter for Limits {
 
     fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
         Ok(desired <= TABLE_LIMIT)
+    }
+
+    fn instances(&self) -> usize {
+        PARTS_LIMIT
+    }
+
+    fn tables(&self) -> usize {
+        PARTS_LIMIT
+    }
+
+    fn memories(&self) -> usize {
+        PARTS_LIMIT
     }
 }
 

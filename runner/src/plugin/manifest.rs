@@ -130,12 +130,16 @@ fn parse(section: &[u8], file: &str) -> Result<Manifest, PluginError> {
     }
     let manifest: Manifest = serde_json::from_slice(section).map_err(damaged)?;
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
-    if manifest.name.is_empty() || !manifest.name.bytes().all(legal) {
+    // A build's record calls our own kinds of steps so, and their output is trusted.
+    let reserved = matches!(manifest.name.as_str(), "shell" | "exec");
+    if manifest.name.is_empty() || reserved || !manifest.name.bytes().all(legal) {
         return Err(PluginError::new(format!(
             "{file} has a name that pipelines cannot use: {:?}",
             manifest.name
         ))
-        .help("name the plugin's package with letters, digits, `-` and `_`"));
+        .help(
+            "name the plugin's package with letters, digits, `-` and `_`, and neither `shell` nor `exec`",
+        ));
     }
     Ok(manifest)
 }

@@ -62,8 +62,8 @@ impl<W: Write + Send> Human<W> {
         let title = self.style.bold(&text::harmless_line(&format!("{} {number}", self.build.component)));
         self.line(&format!("{title}  {}", self.build.id));
         let facts = std::mem::take(&mut self.build.facts);
-        self.line(&format!("  image   {}", image(&facts)));
-        self.line(&format!("  commit  {}", commit(&facts.git)));
+        self.line(&format!("  image   {}", text::harmless_line(&image(&facts))));
+        self.line(&format!("  commit  {}", text::harmless_line(&commit(&facts.git))));
     }
 
     fn output(&mut self, step: Option<&StepName>, bytes: &[u8]) {
@@ -87,7 +87,7 @@ impl<W: Write + Send> Human<W> {
         }
         if body.leaked {
             self.line(&format!(
-                "  {} the step left a process behind that holds its output; it is ended with the build",
+                "  {} the step left a process behind that holds its output; dcd ends it with the build, if it stayed in the step's process group",
                 self.style.warning("note:")
             ));
         }

@@ -34,14 +34,14 @@ fn row(build: &Summary) -> [String; 6] {
     let number = build.number.map_or_else(|| "pending".to_owned(), |number| number.to_string());
     let outcome = build.outcome.map_or("running", Outcome::as_str);
     let reason = build.reason.as_deref().map_or_else(String::new, |reason| format!(" ({reason})"));
-    let commit = build.metadata.commit.as_deref().map_or("-", |commit| &commit[..commit.len().min(10)]);
+    let commit = build.metadata.commit.as_deref().unwrap_or("-");
     let dirty = if build.metadata.dirty == Some(true) { "+" } else { "" };
     [
         harmless_line(&format!("{} #{number}", build.component)),
         harmless_line(&format!("{outcome}{reason}")),
         rfc3339(build.started_at),
         build.duration_ms.map_or_else(|| "-".to_owned(), text::millis),
-        harmless_line(&format!("{commit}{dirty}")),
+        harmless_line(&format!("{}{dirty}", commit.chars().take(10).collect::<String>())),
         harmless_line(&build.id),
     ]
 }
@@ -53,9 +53,9 @@ pub fn show(build: &Build, style: Style) -> String {
     page.title(&format!("{} {number}", build.component));
     let outcome = build.outcome.map_or("running", Outcome::as_str);
     let reason = build.reason.as_deref().map_or_else(String::new, |reason| format!(" ({reason})"));
-    page.row("outcome", &format!("{}{reason}", paint(style, build.outcome, outcome)));
+    page.painted("outcome", &format!("{}{}", paint(style, build.outcome, outcome), harmless_line(&reason)));
     page.row("id", &build.id);
-    page.row("pipeline", &harmless_line(&build.pipeline));
+    page.row("pipeline", &build.pipeline);
     page.row("started", &rfc3339(build.started_at));
     if let Some(finished) = build.finished_at {
         let took =
@@ -81,7 +81,13 @@ impl Page {
         self.text.push_str(&format!("{gap}{}\n", self.style.bold(&harmless_line(title))));
     }
 
+    /// A line whose value may come from anybody.
     fn row(&mut self, name: &str, value: &str) {
+        self.painted(name, &harmless_line(value));
+    }
+
+    /// A line whose value holds our own colours, and is harmless already.
+    fn painted(&mut self, name: &str, value: &str) {
         self.text.push_str(&format!("  {name:<10} {value}\n"));
     }
 
@@ -97,19 +103,19 @@ impl Page {
             step.reason.as_deref().map_or_else(String::new, |reason| format!(": {}", harmless_line(reason)));
         let details = step.attempts.last().map_or_else(String::new, details);
         let word = paint(self.style, step.outcome, outcome);
-        self.row(&word, &format!("{}{details}{forgiven}{reason}", harmless_line(&step.name)));
+        self.painted(&word, &format!("{}{details}{forgiven}{reason}", harmless_line(&step.name)));
         let problem = step.attempts.last().and_then(|attempt| attempt.problem.as_ref());
         if let Some(problem) = problem {
-            self.row("", &harmless_line(&problem.message));
+            self.row("", &problem.message);
             if let Some(help) = &problem.help {
-                self.row("", &format!("help: {}", harmless_line(help)));
+                self.row("", &format!("help: {help}"));
             }
         }
         if let Some(summary) = &step.summary {
-            self.row("", &harmless_line(summary));
+            self.row("", summary);
         }
         for (name, value) in &step.outputs {
-            self.row("", &harmless_line(&format!("{name} = {value}")));
+            self.row("", &format!("{name} = {value}"));
         }
     }
 
@@ -150,9 +156,9 @@ impl Page {
 
     fn fact<T>(&mut self, name: &str, fact: &Fact<T>, say: impl Fn(&T) -> String) {
         match fact {
-            Fact::Known(value) => self.row(name, &harmless_line(&say(value))),
+            Fact::Known(value) => self.row(name, &say(value)),
             Fact::Absent(reason) => {
-                self.row(name, &self.style.dim(&harmless_line(&format!("unknown: {reason}"))));
+                self.painted(name, &self.style.dim(&harmless_line(&format!("unknown: {reason}"))));
             }
             Fact::NotAsked => {}
         }

@@ -33,12 +33,10 @@ pub trait Sink: Send {
     fn idle(&mut self) {}
 }
 
-/// How far a journal is. Both counts are of events, so also the next sequence number.
+/// How far a journal is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// Readable by everyone on this machine.
-    pub written: u64,
-    /// Safe from power loss.
+    /// How many events are safe from power loss: also the first number that is not.
     pub synced: u64,
     /// Nothing will be added.
     pub closed: bool,
@@ -46,9 +44,7 @@ pub struct Progress {
 
 /// Reads a journal again, while it is being written.
 pub trait Tail: Send {
-    /// The next events: those before `end`, but not many more than `bytes` of payload. Empty at `end`.
-    fn read(&mut self, end: u64, bytes: usize) -> std::io::Result<Vec<Event>>;
-
-    /// Goes to the event with this number.
-    fn rewind(&mut self, seq: u64) -> std::io::Result<()>;
+    /// The events from number `from` on and before `end`, but not many more than `bytes` of payload. Cheapest
+    /// where the last call ended. Empty only when `from` is `end`.
+    fn read(&mut self, from: u64, end: u64, bytes: usize) -> std::io::Result<Vec<Event>>;
 }
