@@ -39,9 +39,20 @@ fn forwarded() -> io::Result<mpsc::UnboundedReceiver<i32>> {
 /// Makes the signals end the process, as they do by themselves in any process but a container's first one,
 /// until a build asks for its [`interrupts`]. Without this, `docker stop` and Ctrl-C would wait in vain.
 pub fn end_first_process() {
-    if std::process::id() != 1 {
-        return;
+    if std::process::id() == 1 {
+        end_when_unheard();
     }
+}
+
+/// A build listens no more: from now on the signals end the process again.
+pub fn release() {
+    HEARD.store(false, Ordering::SeqCst);
+    if std::process::id() != 1 {
+        end_when_unheard();
+    }
+}
+
+fn end_when_unheard() {
     // Where no thread can be had, nothing else will work either, and will say so.
     let _ = std::thread::Builder::new().name("signals".into()).spawn(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

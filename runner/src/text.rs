@@ -29,6 +29,11 @@ pub fn rfc3339(at: UnixMs) -> String {
     timestamp.map_or_else(|| format!("{at}ms"), |timestamp| format!("{timestamp:.3}"))
 }
 
+/// The text, or as much of its start as fits into `max` bytes.
+pub fn clip(text: &str, max: usize) -> &str {
+    &text[..text.floor_char_boundary(max)]
+}
+
 /// The bytes in lower-case hex.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()

@@ -3,6 +3,7 @@
 
 use std::{
     io::ErrorKind,
+    ops::ControlFlow,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -60,7 +61,10 @@ impl Builds {
             match place.read() {
                 Ok(build) if build.id.is_empty() => {}
                 Ok(build) if self.component.as_ref().is_some_and(|wanted| *wanted != build.component) => {}
-                Ok(build) => found.push(Summary::of(&build)),
+                Ok(mut build) => {
+                    self.number(&mut build);
+                    found.push(Summary::of(&build));
+                }
                 Err(error) if never_was(&error) => {}
                 Err(error) => warn(&format!("the journal of build {} cannot be read: {error}", place.id)),
             }
@@ -114,13 +118,17 @@ impl Builds {
     pub(super) fn read(&mut self, found: &Found) -> Result<Build, CommandError> {
         match found {
             Found::Local(place) => {
-                let (build, damage) = place.examine().map_err(|error| unreadable(place, &error))?;
+                let (mut build, damage) = place.examine().map_err(|error| unreadable(place, &error))?;
+                self.number(&mut build);
                 self.say_damaged(place, damage.as_ref());
                 Ok(build)
             }
             Found::Remote(summary) => {
                 let mut build = Build::default();
-                self.events(found, None, &mut |event| build.apply(&event))?;
+                self.events(found, None, &mut |event| {
+                    build.apply(&event);
+                    ControlFlow::Continue(())
+                })?;
                 build.number = summary.number;
                 if build.outcome.is_none() && summary.outcome.is_some() {
                     build.mark_lost();
@@ -135,13 +143,15 @@ impl Builds {
         &mut self,
         found: &Found,
         step: Option<&str>,
-        each: &mut dyn FnMut(Event),
+        each: &mut dyn FnMut(Event) -> ControlFlow<()>,
     ) -> Result<(), CommandError> {
         match (found, &mut self.backend) {
             (Found::Local(place), _) => {
                 let mut reader = Reader::open(&place.journal()).map_err(|error| unreadable(place, &error))?;
                 while let Some(event) = reader.next_event().map_err(|error| unreadable(place, &error))? {
-                    each(event);
+                    if each(event).is_break() {
+                        return Ok(());
+                    }
                 }
                 let damage = reader.torn().filter(|_| !place.is_running());
                 self.say_damaged(place, damage);
@@ -156,7 +166,9 @@ impl Builds {
                         .map_err(|error| backend_error(&error))?;
                     // A build that runs has no last page: what is there now is all that is shown.
                     next = more.filter(|more| *more > from);
-                    events.into_iter().for_each(&mut *each);
+                    if events.into_iter().try_for_each(&mut *each).is_break() {
+                        return Ok(());
+                    }
                 }
                 Ok(())
             }
@@ -168,6 +180,13 @@ impl Builds {
         if let (Some(damage), false) = (damage, self.damage_said) {
             warn(&format!("{}: {damage}; what follows it is not shown", place.journal().display()));
             self.damage_said = true;
+        }
+    }
+
+    /// The number of a build that got it after its journal was closed.
+    fn number(&self, build: &mut Build) {
+        if build.number.is_none() {
+            build.number = self.store.number_of(&build.component, &build.id);
         }
     }
 

@@ -1,13 +1,16 @@
 //! `dcd history`
 
-use std::io::{IsTerminal, Write};
+use std::{
+    io::{IsTerminal, Write},
+    ops::ControlFlow,
+};
 
 use serde_json::Value;
 
 use crate::{
     cli::{HistoryCommand, ListArgs, LogsArgs, ShowArgs},
     commands::{
-        builds::Builds,
+        builds::{Builds, Found},
         output::{self, print, print_json},
     },
     error::{CommandError, Exit},
@@ -27,11 +30,11 @@ pub(super) fn history(command: HistoryCommand) -> Result<Exit, CommandError> {
 fn list(args: &ListArgs) -> Result<Exit, CommandError> {
     let builds = Builds::open(&args.source)?.list(args.limit)?;
     if args.json {
-        print_json(&builds.iter().map(Summary::document).collect::<Value>());
+        print_json(&builds.iter().map(Summary::document).collect::<Value>())?;
     } else if builds.is_empty() {
-        print("There are no builds here yet. Make one: dcd run\n");
+        print("There are no builds here yet. Make one: dcd run\n")?;
     } else {
-        print(&report::list(&builds, Style::of(&std::io::stdout())));
+        print(&report::list(&builds, Style::of(&std::io::stdout())))?;
     }
     Ok(Exit::Success)
 }
@@ -41,9 +44,9 @@ fn show(args: &ShowArgs) -> Result<Exit, CommandError> {
     let found = builds.find(&args.build)?;
     let build = builds.read(&found)?;
     if args.json {
-        print_json(&report::document(&build));
+        print_json(&report::document(&build))?;
     } else {
-        print(&report::show(&build, Style::of(&std::io::stdout())));
+        print(&report::show(&build, Style::of(&std::io::stdout())))?;
     }
     Ok(Exit::Success)
 }
@@ -62,21 +65,24 @@ fn logs(args: &LogsArgs) -> Result<Exit, CommandError> {
         let is_guest = |kind: &str| !matches!(kind, "shell" | "exec");
         guests = build.steps.into_iter().filter(|step| is_guest(&step.kind)).map(|step| step.name).collect();
     }
+    // What a backend says of a step's kind may be wrong, and what it holds may come from anywhere.
+    let remote = matches!(found, Found::Remote(_));
     let mut out = output::stdout();
+    let mut result = Ok(());
     builds.events(&found, args.step.as_deref(), &mut |event| {
-        let Body::StepOutput(bytes) = &event.body else { return };
+        let Body::StepOutput(bytes) = &event.body else { return ControlFlow::Continue(()) };
         let step = event.step.as_deref().unwrap_or_default();
         if args.step.as_deref().is_some_and(|wanted| wanted != step) {
-            return;
+            return ControlFlow::Continue(());
         }
-        // A reader that has seen enough, as `head`, is no failure.
-        let _ = if terminal && guests.iter().any(|guest| guest == step) {
+        result = if terminal && (remote || guests.iter().any(|guest| guest == step)) {
             out.write_all(&text::harmless(bytes))
         } else {
             out.write_all(bytes)
         };
+        if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
-    let _ = out.flush();
+    output::written(result.and_then(|()| out.flush()))?;
     Ok(Exit::Success)
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use rustix::event::{PollFd, PollFlags};
 
-use crate::{report::Style, text::harmless};
+use crate::{error::CommandError, report::Style, text::harmless};
 
 /// Small lines are collected; large pieces go straight through.
 const BUFFER: usize = 16 << 10;
@@ -18,10 +18,21 @@ pub(super) fn stdout() -> BufWriter<Stdout> {
     BufWriter::with_capacity(BUFFER, Stdout(io::stdout().as_fd().try_clone_to_owned().map(File::from).ok()))
 }
 
-/// Writes a document. That nobody reads it is no failure.
-pub(super) fn print(text: &str) {
+/// Writes a document.
+pub(super) fn print(text: &str) -> Result<(), CommandError> {
     let mut out = stdout();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    written(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
+}
+
+/// What a write to standard output came to. That nobody reads on, as after `head`, is no failure.
+pub(super) fn written(result: io::Result<()>) -> Result<(), CommandError> {
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(CommandError::environment(format!("cannot write to standard output: {error}"))
+                .help("what was written so far is not the whole"))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// Whether a write would go through just now.
@@ -40,8 +51,8 @@ pub(super) fn warn(text: &str) {
 }
 
 /// Writes a JSON document.
-pub(super) fn print_json(value: &serde_json::Value) {
-    print(&format!("{value:#}\n"));
+pub(super) fn print_json(value: &serde_json::Value) -> Result<(), CommandError> {
+    print(&format!("{value:#}\n"))
 }
 
 /// The file behind standard output, which somebody may have made non-blocking.

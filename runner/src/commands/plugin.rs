@@ -36,13 +36,13 @@ fn list(args: &PluginListArgs) -> Result<Exit, CommandError> {
             Ok(located) => summary(located),
             Err(error) => json!({ "path": path, "error": error.message, "help": error.help }),
         };
-        print_json(&found.iter().map(row).collect::<Value>());
+        print_json(&found.iter().map(row).collect::<Value>())?;
         return Ok(Exit::Success);
     }
     if found.is_empty() {
         print(
             "There are no plugins here: /dcd-plugins has none, and neither DCD_PLUGIN_PATH nor the pipeline names any.\n",
-        );
+        )?;
     }
     for (path, located) in &found {
         match located {
@@ -55,9 +55,9 @@ fn list(args: &PluginListArgs) -> Result<Exit, CommandError> {
                     manifest.kind.as_str(),
                     path.display()
                 );
-                print(&format!("{}\n", harmless_line(&line)));
+                print(&format!("{}\n", harmless_line(&line)))?;
             }
-            Err(error) => print(&format!("!! {}\n", harmless_line(&error.message))),
+            Err(error) => print(&format!("!! {}\n", harmless_line(&error.message)))?,
         }
     }
     Ok(Exit::Success)
@@ -85,9 +85,9 @@ fn inspect(args: &InspectArgs) -> Result<Exit, CommandError> {
         document["asks"] = json!(located.manifest.asks);
         document["imports"] = json!(located.imports);
         document["grants"] = json!(granted);
-        print_json(&document);
+        print_json(&document)?;
     } else {
-        print(&page(&located, granted.as_ref()));
+        print(&page(&located, granted.as_ref()))?;
     }
     Ok(Exit::Success)
 }

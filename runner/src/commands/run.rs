@@ -52,7 +52,7 @@ fn build(
     facts: Facts,
 ) -> Result<Exit, CommandError> {
     let _inside = runtime.enter();
-    let interrupts = signal::interrupts().map_err(|error| no_signals(&error))?;
+    let mut interrupts = signal::interrupts().map_err(|error| no_signals(&error))?;
     let reaper = Reaper::start(std::process::id() == 1).map_err(|error| no_signals(&error))?;
     let processes = Processes::new(reaper);
 
@@ -76,9 +76,20 @@ fn build(
         }
         _ => None,
     };
+    let mut early = None;
     let given = match &mut replication {
         Some(replication) => {
-            runtime.block_on(replication.number()).map(|number| (number, replication.backend()))
+            let number = runtime.block_on(async {
+                tokio::select! {
+                    number = replication.number() => number,
+                    // The build is cancelled before its first step, and recorded so.
+                    signal = interrupts.recv() => {
+                        early = signal;
+                        None
+                    }
+                }
+            });
+            number.map(|number| (number, replication.backend()))
         }
         None => Some((
             store.claim_number(&context.component, &context.id).map_err(|error| unwritable(&error))?,
@@ -87,6 +98,9 @@ fn build(
     };
     let numbered = given.map(|(number, by)| BuildNumbered { number, by: by.to_owned() });
     context.number = numbered.as_ref().map(|numbered| numbered.number);
+    if let (Some(_), Some(number)) = (&replication, context.number) {
+        note_number(&store, &context.component, number, &place.id);
+    }
 
     let facts = Body::BuildFacts(Box::new(context.facts.clone()));
     let spec = |step: &Step| StepSpec {
@@ -108,27 +122,36 @@ fn build(
     if let (Some(replication), None) = (&mut replication, number) {
         replication.tell_late(late_sender);
     }
-    let ended = runtime.block_on(dispatcher.run(specs, interrupts, late));
+    let ended = runtime.block_on(dispatcher.run(specs, early, interrupts, late));
     processes.kill_all();
     let (end, journal) = ended.map_err(run_error)?;
     journal.finish().map_err(|error| journal_error(&error))?;
 
     let (number, exit) = match replication {
         Some(replication) => {
-            let (number, exit) = replicated(runtime, replication, end, number, &place.id);
-            if let Some(number) = number {
-                store.note_number(&component, number, &place.id).map_err(|error| unwritable(&error))?;
+            let (now, exit) = replicated(runtime, replication, end, number, &place.id);
+            if let (None, Some(number)) = (number, now) {
+                note_number(&store, &component, number, &place.id);
             }
-            (number, exit)
+            (now, exit)
         }
         None => (number, exit(end)),
     };
     let by_number = number.filter(|number| store.is_unique(*number)).map(|number| number.to_string());
+    // All is kept: nothing is left that a signal could harm, should standard output stand still.
+    signal::release();
     // Who stopped the build may have done so because its output goes nowhere.
     if end.signal.is_none() || output::is_read() {
         print_farewell(&by_number.unwrap_or(place.id));
     }
     Ok(exit)
+}
+
+/// Notes a number that the backend gave. Without the note the build is found by its id.
+fn note_number(store: &Store, component: &str, number: u64, id: &str) {
+    if let Err(error) = store.note_number(component, number, id) {
+        output::warn(&format!("the build's number {number} cannot be noted here: {error}"));
+    }
 }
 
 /// Waits for the backend. What the steps did counts first.
@@ -166,7 +189,8 @@ fn replicated(
 fn print_farewell(build: &str) {
     let style = Style::of(&std::io::stdout());
     let text = format!("See it again: dcd history show {build}; its output: dcd history logs {build}");
-    print(&format!("{}\n", style.dim(&text)));
+    // The build is what counts, and it is kept.
+    let _ = print(&format!("{}\n", style.dim(&text)));
 }
 
 fn new_build(pipeline: &Pipeline, context: &BuildContext, started_at: UnixMs) -> NewBuild {

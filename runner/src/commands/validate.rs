@@ -24,7 +24,7 @@ pub(super) fn validate(args: &ValidateArgs) -> Result<Exit, CommandError> {
             "component": pipeline.component,
             "steps": names,
             "plugins": plugins.records,
-        }));
+        }))?;
         return Ok(Exit::Success);
     }
     let count = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
@@ -33,6 +33,6 @@ pub(super) fn validate(args: &ValidateArgs) -> Result<Exit, CommandError> {
         loaded.definition.path,
         count(names.len(), "step"),
         count(plugins.records.len(), "plugin")
-    ));
+    ))?;
     Ok(Exit::Success)
 }

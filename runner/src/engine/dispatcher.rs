@@ -76,11 +76,12 @@ where
         self.show.event(Shown { event, _slot: None });
     }
 
-    /// Runs all steps. `interrupts` are signals that ask the build to stop, `late` is what becomes known of the
+    /// Runs all steps. `early` is a signal that came before the start, `interrupts` are signals that ask the build to stop, `late` is what becomes known of the
     /// build while it runs. Gives back the log, so that its last word can be heard.
     pub async fn run(
         mut self,
         specs: Vec<StepSpec>,
+        early: Option<i32>,
         mut interrupts: mpsc::UnboundedReceiver<i32>,
         mut late: mpsc::UnboundedReceiver<Body>,
     ) -> Result<(BuildEnd, L), RunError<L::Error>> {
@@ -89,7 +90,11 @@ where
         let mut state = State::new(specs);
         let (sender, mut messages) = mpsc::channel::<StepMessage>(MESSAGES);
         let mut controls: Vec<Option<StepControl>> = vec![None; self.names.len()];
-        let mut effects = state.handle(Input::Start, started.elapsed());
+        let mut effects = Vec::new();
+        if let Some(signal) = early.or_else(|| interrupts.try_recv().ok()) {
+            effects = state.handle(Input::Interrupt { signal }, started.elapsed());
+        }
+        effects.extend(state.handle(Input::Start, started.elapsed()));
         loop {
             for effect in effects {
                 match effect {

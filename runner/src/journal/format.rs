@@ -13,7 +13,10 @@
 
 use bytes::Bytes;
 
-use crate::event::{Body, Event, Payload, STEP_OUTPUT, UnixMs};
+use crate::{
+    event::{Body, Event, Payload, STEP_OUTPUT, UnixMs},
+    text::clip,
+};
 
 /// The format's version. A reader refuses a file with a higher one.
 pub(crate) const VERSION: u32 = 1;
@@ -278,14 +281,6 @@ fn decompress(content: &[u8]) -> Option<Bytes> {
         return None;
     }
     lz4_flex::block::decompress_size_prepended(content).ok().map(Bytes::from)
-}
-
-fn clip(text: &str, max: usize) -> &str {
-    let mut end = text.len().min(max);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {

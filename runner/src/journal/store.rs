@@ -220,6 +220,16 @@ impl Store {
         Ok(ids.lines().map(str::to_owned).collect())
     }
 
+    /// The number that was noted for a build.
+    pub fn number_of(&self, component: &str, id: &str) -> Option<u64> {
+        let entries = fs::read_dir(self.root.join("numbers").join(encode(component))).ok()?;
+        entries.flatten().find_map(|entry| {
+            let number = entry.file_name().to_str()?.parse().ok()?;
+            let ids = fs::read_to_string(entry.path()).ok()?;
+            ids.lines().any(|line| line == id).then_some(number)
+        })
+    }
+
     /// Notes which build has a number that a history backend gave.
     pub fn note_number(&self, component: &str, number: u64, id: &str) -> Result<(), StoreError> {
         let numbers = self.root.join("numbers");

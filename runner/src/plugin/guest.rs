@@ -19,6 +19,7 @@ use crate::{
     engine::message::{StepContent, StepIndex, StepMessage},
     event::StepLog,
     plugin::{Grants, PluginError, host::http::Outgoing},
+    text::clip,
 };
 
 /// How much memory a plugin may have.
@@ -28,6 +29,10 @@ const TABLE_LIMIT: usize = 100_000;
 const PARTS_LIMIT: usize = 100;
 /// How much is taken from a guest in one write.
 const WRITE_PERMIT: usize = 64 << 10;
+/// How long a text may be that a plugin says beside its output. More is cut.
+pub(crate) const SAID_LIMIT: usize = 64 << 10;
+const FIELD_LIMIT: usize = 4 << 10;
+const FIELDS_LIMIT: usize = 64;
 /// How much of what a plugin says outside a step is kept, for its errors.
 const TAIL: usize = 8 << 10;
 
@@ -106,7 +111,13 @@ impl Guest {
         }
     }
 
-    pub(crate) async fn log(&mut self, log: StepLog) {
+    pub(crate) async fn log(&mut self, mut log: StepLog) {
+        log.message = clip(&log.message, SAID_LIMIT).to_owned();
+        log.fields.truncate(FIELDS_LIMIT);
+        for (key, value) in &mut log.fields {
+            *key = clip(key, FIELD_LIMIT).to_owned();
+            *value = clip(value, FIELD_LIMIT).to_owned();
+        }
         self.io.log(log).await;
     }
 }

@@ -27,14 +27,17 @@ use crate::{
         },
         call::{QUICK, limited},
         engine::{Access, Compiled},
-        guest::{Io, Tail},
+        guest::{Io, SAID_LIMIT, Tail},
         locate::Located,
         schema::{Schema, path},
     },
+    text::clip,
 };
 
 /// How long a step may take that has no `timeout` of its own.
 const RUN_LIMIT: Duration = Duration::from_hours(1);
+/// How much a step's outputs may be.
+const OUTPUTS_LIMIT: usize = 4 << 20;
 /// The end of a step that has one: its timeout and its grace come long before.
 const NEVER: Duration = Duration::from_hours(24 * 366);
 
@@ -203,24 +206,33 @@ fn with_lacking(plugin: &Compiled, error: PluginError) -> Problem {
 }
 
 fn success(plugin: &str, output: StepOutput) -> StepEnd {
+    let wrong = |what: String| StepEnd::error(Problem::new(what, "report this to the plugin's author"));
+    let size: usize = output.outputs.iter().map(|(name, json)| name.len() + json.len()).sum();
+    if size > OUTPUTS_LIMIT {
+        return wrong(format!(
+            "plugin {plugin} gave outputs of {size} bytes, more than its limit of {OUTPUTS_LIMIT}"
+        ));
+    }
     let mut outputs = BTreeMap::new();
     for (name, json) in output.outputs {
         match serde_json::from_str(&json) {
             Ok(value) => outputs.insert(name, value),
             Err(error) => {
-                return StepEnd::error(Problem::new(
-                    format!("plugin {plugin} gave an output `{name}` that is not JSON: {error}"),
-                    "report this to the plugin's author",
-                ));
+                return wrong(format!("plugin {plugin} gave an output `{name}` that is not JSON: {error}"));
             }
         };
     }
-    StepEnd { outputs, summary: output.summary, ..StepEnd::new(Outcome::Success) }
+    let summary = output.summary.map(|summary| clip(&summary, SAID_LIMIT).to_owned());
+    StepEnd { outputs, summary, ..StepEnd::new(Outcome::Success) }
 }
 
 pub(crate) fn problem(fault: Fault) -> Problem {
     let code = fault.code.map_or_else(String::new, |code| format!(" ({code})"));
-    Problem { message: format!("{}{code}", fault.message), help: fault.help }
+    let said = format!("{}{code}", fault.message);
+    Problem {
+        message: clip(&said, SAID_LIMIT).to_owned(),
+        help: fault.help.map(|help| clip(&help, SAID_LIMIT).to_owned()),
+    }
 }
 
 /// A plugin's error as one of ours.
