@@ -251,3 +251,179 @@ enum Step {
     More,
     Done,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        engine::ports::backend::{Listed, Metadata},
+        event::{AttemptStarted, BuildFinished, Event},
+    };
+
+    /// What goes wrong with the next call.
+    #[derive(Clone, Copy, PartialEq)]
+    enum Fault {
+        /// Nothing.
+        None,
+        /// It is not done.
+        Refused,
+        /// It is done, and the answer is lost.
+        AnswerLost,
+        /// It asks for everything again.
+        Gap,
+    }
+
+    /// Keeps events in memory, and fails as it is told to: by a list of faults, one a call, then never.
+    struct Store {
+        faults: Vec<Fault>,
+        for_ever: Fault,
+        events: std::sync::Arc<std::sync::Mutex<(Vec<Event>, Option<u64>)>>,
+    }
+
+    impl Store {
+        fn answer<T>(
+            &mut self,
+            gap: Option<T>,
+            work: impl FnOnce(&mut Self) -> T,
+        ) -> Result<T, BackendError> {
+            let fault = if self.faults.is_empty() { self.for_ever } else { self.faults.remove(0) };
+            let lost = BackendError { message: "lost".into(), help: None, transient: true };
+            match (fault, gap) {
+                (Fault::Refused, _) => Err(lost),
+                (Fault::AnswerLost, _) => {
+                    work(self);
+                    Err(lost)
+                }
+                (Fault::Gap, Some(gap)) => Ok(gap),
+                (Fault::None | Fault::Gap, _) => Ok(work(self)),
+            }
+        }
+    }
+
+    impl Backend for Store {
+        fn name(&self) -> &'static str {
+            "store"
+        }
+
+        async fn begin(&mut self, _: &NewBuild) -> Result<Grant, BackendError> {
+            self.answer(None, |store| {
+                let next_seq = store.events.lock().unwrap().0.len() as u64;
+                Grant { number: 1, lease: "lease".into(), next_seq }
+            })
+        }
+
+        async fn append(&mut self, _: &str, _: &Grant, new: Vec<Event>) -> Result<Written, BackendError> {
+            self.answer(Some(Written::Gap(0)), |store| {
+                let events = &mut store.events.lock().unwrap().0;
+                let tail = events.len() as u64;
+                if new[0].seq > tail {
+                    return Written::Gap(tail);
+                }
+                events.extend(new.into_iter().filter(|event| event.seq >= tail));
+                Written::Stored(events.len() as u64)
+            })
+        }
+
+        async fn finish(
+            &mut self,
+            _: &str,
+            _: &Grant,
+            end: u64,
+            _: Outcome,
+            _: UnixMs,
+        ) -> Result<Written, BackendError> {
+            self.answer(Some(Written::Gap(0)), |store| {
+                store.events.lock().unwrap().1 = Some(end);
+                Written::Stored(end)
+            })
+        }
+
+        async fn renew(&mut self, _: &str, _: &Grant, _: u32) -> Result<bool, BackendError> {
+            Ok(true)
+        }
+
+        async fn list(&mut self, _: Option<&str>, _: usize) -> Result<Vec<Listed>, BackendError> {
+            Ok(Vec::new())
+        }
+
+        async fn read(
+            &mut self,
+            _: &str,
+            _: u64,
+            _: Option<&str>,
+            _: u64,
+        ) -> Result<(Vec<Event>, Option<u64>), BackendError> {
+            Ok((Vec::new(), None))
+        }
+    }
+
+    struct Events(Vec<Event>);
+
+    impl Tail for Events {
+        /// Two at a time, so that a build takes several appends.
+        fn read(&mut self, from: u64, end: u64, _: usize) -> std::io::Result<Vec<Event>> {
+            let wanted = self.0.iter().filter(|event| (from..end).contains(&event.seq));
+            Ok(wanted.take(2).cloned().collect())
+        }
+    }
+
+    /// Uploads a build of six events; gives the result, what is stored, and the end that was told.
+    fn upload(faults: &[Fault], for_ever: Fault) -> (Result<u64, UploadError>, usize, Option<u64>) {
+        let body = |seq| match seq {
+            5 => Body::BuildFinished(BuildFinished {
+                outcome: Outcome::Success,
+                duration_ms: 1,
+                reason: None,
+                signal: None,
+            }),
+            _ => Body::AttemptStarted(AttemptStarted { attempt: 1 }),
+        };
+        let events = (0..6).map(|seq| Event { seq, at: 1, step: None, body: body(seq) }).collect();
+        let kept = std::sync::Arc::default();
+        let store = Store { faults: faults.to_vec(), for_ever, events: std::sync::Arc::clone(&kept) };
+        let build = NewBuild {
+            component: "shop".into(),
+            id: "id".into(),
+            started_at: 1,
+            lease_ms: 1000,
+            metadata: Metadata::default(),
+        };
+        let (_progress, receiver) = watch::channel(Progress { synced: 6, closed: true });
+        let (begun, _) = mpsc::unbounded_channel();
+        let uploader = Uploader::new(store, Events(events), build, receiver);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let result = runtime.block_on(uploader.run(begun));
+        let (events, end) = &*kept.lock().unwrap();
+        assert!(
+            events.iter().enumerate().all(|(place, event)| event.seq == place as u64),
+            "in order, each once"
+        );
+        (result, events.len(), *end)
+    }
+
+    #[test]
+    fn whatever_is_lost_on_the_way_the_whole_build_arrives() {
+        use Fault::{AnswerLost, Gap, None, Refused};
+        let courses: [&[Fault]; 7] = [
+            &[],
+            // The last append fails, and so does asking how far it got.
+            &[None, None, None, Refused, Refused],
+            &[None, None, None, AnswerLost, Refused],
+            &[None, Refused, Refused],
+            &[None, AnswerLost, None, AnswerLost],
+            &[None, None, Gap],
+            &[None, None, None, None, AnswerLost],
+        ];
+        for (number, faults) in courses.into_iter().enumerate() {
+            let (result, stored, end) = upload(faults, None);
+            assert_eq!((result.ok(), stored, end), (Some(1), 6, Some(6)), "course {number}");
+        }
+    }
+
+    #[test]
+    fn a_backend_that_keeps_nothing_is_given_up() {
+        let (result, _, end) = upload(&[Fault::None], Fault::Gap);
+        assert_eq!(result.unwrap_err().to_string(), "plugin store takes events and keeps none");
+        assert_eq!(end, None);
+    }
+}
