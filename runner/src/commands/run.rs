@@ -76,27 +76,14 @@ fn build(
         }
         _ => None,
     };
-    let mut early = None;
-    let given = match &mut replication {
-        Some(replication) => {
-            let number = runtime.block_on(async {
-                tokio::select! {
-                    number = replication.number() => number,
-                    // The build is cancelled before its first step, and recorded so.
-                    signal = interrupts.recv() => {
-                        early = signal;
-                        None
-                    }
-                }
-            });
-            number.map(|number| (number, replication.backend()))
+    let (given, early) = match &mut replication {
+        Some(replication) => backend_number(runtime, replication, &mut interrupts),
+        None => {
+            let number = store.claim_number(&context.component, &context.id);
+            (Some((number.map_err(|error| unwritable(&error))?, "journal".to_owned())), None)
         }
-        None => Some((
-            store.claim_number(&context.component, &context.id).map_err(|error| unwritable(&error))?,
-            "journal",
-        )),
     };
-    let numbered = given.map(|(number, by)| BuildNumbered { number, by: by.to_owned() });
+    let numbered = given.map(|(number, by)| BuildNumbered { number, by });
     context.number = numbered.as_ref().map(|numbered| numbered.number);
     if let (Some(_), Some(number)) = (&replication, context.number) {
         note_number(&store, &context.component, number, &place.id);
@@ -145,6 +132,22 @@ fn build(
         print_farewell(&by_number.unwrap_or(place.id));
     }
     Ok(exit)
+}
+
+/// The number that the backend gives, if it does so soon. A signal ends the wait: the build is then cancelled
+/// before its first step, and recorded so.
+fn backend_number(
+    runtime: &Runtime,
+    replication: &mut Replication,
+    interrupts: &mut mpsc::UnboundedReceiver<i32>,
+) -> (Option<(u64, String)>, Option<i32>) {
+    let (number, early) = runtime.block_on(async {
+        tokio::select! {
+            number = replication.number() => (number, None),
+            signal = interrupts.recv() => (None, signal),
+        }
+    });
+    (number.map(|number| (number, replication.backend().to_owned())), early)
 }
 
 /// Notes a number that the backend gave. Without the note the build is found by its id.
