@@ -76,12 +76,11 @@ fn build(
         }
         _ => None,
     };
-    let (given, early) = match &mut replication {
-        Some(replication) => backend_number(runtime, replication, &mut interrupts),
-        None => {
-            let number = store.claim_number(&context.component, &context.id);
-            (Some((number.map_err(|error| unwritable(&error))?, "journal".to_owned())), None)
-        }
+    let (given, early) = if let Some(replication) = &mut replication {
+        backend_number(runtime, replication, &mut interrupts)
+    } else {
+        let number = store.claim_number(&context.component, &context.id);
+        (Some((number.map_err(|error| unwritable(&error))?, "journal".to_owned())), None)
     };
     let numbered = given.map(|(number, by)| BuildNumbered { number, by });
     context.number = numbered.as_ref().map(|numbered| numbered.number);

@@ -212,7 +212,7 @@ fn what_a_step_leaves_behind_ends_with_the_build() {
     insta::assert_snapshot!(run.expect(0).out[run.out.find("> a").unwrap()..], @r#"
     > a
     printed
-      note: the step left a process behind that holds its output; it is ended with the build
+      note: the step left a process behind that holds its output; dcd ends it with the build, if it stayed in the step's process group
     ok a  [TOOK]
     > b
     next
