@@ -182,21 +182,25 @@ impl<B: Backend, T: Tail> Uploader<B, T> {
             // Without an end there was no room for it in the journal: the lease runs out, and the build is lost.
             (None, _) => return Ok(Step::Done),
         };
+        let before = sending.sent;
         sending.sent = match written {
             Written::Stored(next) | Written::Gap(next) => next,
             Written::Fenced => return Err(UploadError::Fenced),
         };
-        self.note_progress(sending)?;
+        self.note_progress(sending, before)?;
         Ok(Step::More)
     }
 
     /// A backend may ask for what it had, but not again and again.
-    fn note_progress(&mut self, sending: &mut Sending) -> Result<(), UploadError> {
+    fn note_progress(&mut self, sending: &mut Sending, before: u64) -> Result<(), UploadError> {
         if sending.sent > sending.furthest {
             sending.furthest = sending.sent;
             sending.stalls = 0;
             self.until = None;
             self.taken.send_modify(|taken| *taken += 1);
+            return Ok(());
+        }
+        if sending.sent > before {
             return Ok(());
         }
         sending.stalls += 1;
