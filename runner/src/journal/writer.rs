@@ -225,10 +225,13 @@ impl Syncer {
     }
 }
 
-/// The build's own directory and the one that lists it.
+/// The build's own directory, those that lead to it, and those that hold the numbers given out.
 fn sync_directories(directory: Option<&Path>) {
     let Some(directory) = directory else { return };
-    for directory in [Some(directory), directory.parent()].into_iter().flatten() {
+    let above: Vec<&Path> = directory.ancestors().take(3).collect();
+    let numbers = above.last().map(|store| store.join("numbers"));
+    let numbered = numbers.iter().flat_map(std::fs::read_dir).flatten().flatten().map(|entry| entry.path());
+    for directory in above.iter().map(|path| path.to_path_buf()).chain(numbers.clone()).chain(numbered) {
         if let Ok(directory) = File::open(directory) {
             let _ = directory.sync_all();
         }
