@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::{
-    event::{AttemptFinished, Body, Event, Outcome, Problem, UnixMs},
+    event::{Artifact, AttemptFinished, Body, Event, Outcome, Problem, TestCase, UnixMs},
     facts::Facts,
 };
 
@@ -39,6 +39,8 @@ pub struct Build {
     pub facts: Facts,
     /// In the pipeline's order.
     pub steps: Vec<Step>,
+    /// The id of the build that this one takes up again.
+    pub retry_of: Option<String>,
     /// The step that the newest event was about: the next one is about it or its neighbour, as a rule.
     cursor: usize,
 }
@@ -60,8 +62,16 @@ pub struct Step {
     pub attempts: Vec<Attempt>,
     /// Values that later steps can read.
     pub outputs: BTreeMap<String, serde_json::Value>,
-    /// One line.
+    /// Markdown.
     pub summary: Option<String>,
+    /// It succeeded, but not at the first attempt.
+    pub flaky: bool,
+    /// The steps that are decided before it.
+    pub needs: Vec<String>,
+    /// The files that its last attempt made.
+    pub artifacts: Vec<Artifact>,
+    /// What its test reports say, of the last attempt.
+    pub tests: Vec<TestCase>,
 }
 
 /// One try of a step.
@@ -99,10 +109,16 @@ impl Build {
                 self.component.clone_from(&body.component);
                 self.pipeline.clone_from(&body.pipeline);
                 self.started_at = event.at;
+                self.retry_of.clone_from(&body.retry_of);
                 self.steps = body
                     .steps
                     .iter()
-                    .map(|plan| Step { name: plan.name.clone(), kind: plan.kind.clone(), ..Step::default() })
+                    .map(|plan| Step {
+                        name: plan.name.clone(),
+                        kind: plan.kind.clone(),
+                        needs: plan.needs.clone(),
+                        ..Step::default()
+                    })
                     .collect();
             }
             Body::BuildNumbered(body) => self.number = Some(body.number),
@@ -115,6 +131,8 @@ impl Build {
             }
             Body::AttemptStarted(body) => {
                 if let Some(step) = self.step(event) {
+                    step.tests.clear();
+                    step.artifacts.clear();
                     step.attempts.push(Attempt {
                         attempt: body.attempt,
                         started_at: event.at,
@@ -137,9 +155,25 @@ impl Build {
                     step.reason.clone_from(&body.reason);
                     step.outputs.clone_from(&body.outputs);
                     step.summary.clone_from(&body.summary);
+                    step.flaky = body.flaky;
                 }
             }
-            Body::BuildCancelling(_) | Body::StepLog(_) | Body::Unknown { .. } => {}
+            Body::StepArtifacts(body) => {
+                if let Some(step) = self.step(event) {
+                    step.artifacts.extend(body.artifacts.iter().cloned());
+                }
+            }
+            Body::StepTests(body) => {
+                if let Some(step) = self.step(event) {
+                    step.tests.extend(body.cases.iter().cloned());
+                }
+            }
+            Body::LockWaiting(_)
+            | Body::LockAcquired(_)
+            | Body::BuildCancelling(_)
+            | Body::StepLog(_)
+            | Body::StepShell(_)
+            | Body::Unknown { .. } => {}
         }
     }
 

@@ -80,7 +80,11 @@ pub enum Body {
     BuildNumbered(BuildNumbered),
     /// What is known of where the build runs, and with what.
     BuildFacts(Box<Facts>),
-    /// Somebody asked the build to stop.
+    /// The build waits for a lock that another one holds.
+    LockWaiting(LockWaiting),
+    /// The build holds its lock.
+    LockAcquired(LockAcquired),
+    /// The build is to stop.
     BuildCancelling(BuildCancelling),
     /// Always the last event.
     BuildFinished(BuildFinished),
@@ -90,6 +94,12 @@ pub enum Body {
     StepOutput(Bytes),
     /// A plugin's diagnostic about itself.
     StepLog(StepLog),
+    /// Files that the running attempt made.
+    StepArtifacts(StepArtifacts),
+    /// What a test report of the running attempt says.
+    StepTests(StepTests),
+    /// Somebody looked around in the place where the step failed.
+    StepShell(StepShell),
     /// A try of a step ended.
     AttemptFinished(AttemptFinished),
     /// The step is decided: no attempt follows.
@@ -125,6 +135,9 @@ pub struct BuildStarted {
     pub pipeline: String,
     /// The steps, in their order.
     pub steps: Vec<StepPlan>,
+    /// The id of the build that this one takes up again.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub retry_of: Option<String>,
 }
 
 /// A step as the pipeline has it.
@@ -135,6 +148,9 @@ pub struct StepPlan {
     /// `shell`, `exec`, or the plugin's name.
     #[serde(rename = "type")]
     pub kind: String,
+    /// The names of the steps that are decided before it.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub needs: Vec<String>,
 }
 
 /// `build.numbered`
@@ -150,7 +166,32 @@ pub struct BuildNumbered {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BuildCancelling {
     /// The signal that asked for it.
-    pub signal: i32,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub signal: Option<i32>,
+    /// Why, when it was no signal.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<String>,
+}
+
+/// `lock.waiting`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockWaiting {
+    /// The lock's name.
+    pub lock: String,
+    /// Who holds it: for people.
+    pub holder: String,
+    /// Since when.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub since: Option<UnixMs>,
+}
+
+/// `lock.acquired`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockAcquired {
+    /// The lock's name.
+    pub lock: String,
+    /// How long that took.
+    pub waited_ms: u64,
 }
 
 /// `build.finished`
@@ -187,6 +228,61 @@ pub struct StepLog {
     pub fields: Vec<(String, String)>,
 }
 
+/// `step.artifacts`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepArtifacts {
+    /// By path.
+    pub artifacts: Vec<Artifact>,
+}
+
+/// A file that a step made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Artifact {
+    /// Relative to the workspace.
+    pub path: String,
+    /// In bytes.
+    pub size: u64,
+    /// In lower-case hex.
+    pub sha256: String,
+}
+
+/// `step.tests`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepTests {
+    /// The report's file, relative to the workspace.
+    pub report: String,
+    /// In the report's order. A long report comes in several events.
+    pub cases: Vec<TestCase>,
+}
+
+/// One test.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TestCase {
+    /// The suite, or class, that it belongs to; may be empty.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub suite: String,
+    /// Its name.
+    pub name: String,
+    /// `success`, `failure`, `error` or `skip`.
+    pub outcome: Outcome,
+    /// How long it took, where the report says it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub duration_ms: Option<u64>,
+    /// What the report says about a test that is not a success, cut to a bounded length.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub message: Option<String>,
+}
+
+/// `step.shell`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepShell {
+    /// Where it opened.
+    pub directory: String,
+    /// `None`: it opens now.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub duration_ms: Option<u64>,
+}
+
 /// `attempt.finished`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AttemptFinished {
@@ -208,6 +304,9 @@ pub struct AttemptFinished {
     /// A process that the step left behind still holds its output.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub leaked: bool,
+    /// It is tried again after this long.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub retry_in_ms: Option<u64>,
 }
 
 /// What was wrong, and what to do next.
@@ -236,13 +335,16 @@ pub struct StepFinished {
     pub conclusion: Outcome,
     /// How many attempts there were.
     pub attempts: u32,
+    /// It succeeded, but not at the first attempt.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub flaky: bool,
     /// Why it was not run.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reason: Option<String>,
     /// Values that later steps can read.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub outputs: BTreeMap<String, serde_json::Value>,
-    /// One line for the build's summary.
+    /// What it has to say about its result, in Markdown.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub summary: Option<String>,
 }
@@ -257,6 +359,11 @@ impl Body {
             Body::BuildStarted(_) => "build.started",
             Body::BuildNumbered(_) => "build.numbered",
             Body::BuildFacts(_) => "build.facts",
+            Body::LockWaiting(_) => "lock.waiting",
+            Body::LockAcquired(_) => "lock.acquired",
+            Body::StepArtifacts(_) => "step.artifacts",
+            Body::StepTests(_) => "step.tests",
+            Body::StepShell(_) => "step.shell",
             Body::BuildCancelling(_) => "build.cancelling",
             Body::BuildFinished(_) => "build.finished",
             Body::AttemptStarted(_) => "attempt.started",
@@ -274,6 +381,11 @@ impl Body {
             Body::BuildStarted(body) => json(body),
             Body::BuildNumbered(body) => json(body),
             Body::BuildFacts(body) => json(body),
+            Body::LockWaiting(body) => json(body),
+            Body::LockAcquired(body) => json(body),
+            Body::StepArtifacts(body) => json(body),
+            Body::StepTests(body) => json(body),
+            Body::StepShell(body) => json(body),
             Body::BuildCancelling(body) => json(body),
             Body::BuildFinished(body) => json(body),
             Body::AttemptStarted(body) => json(body),
@@ -293,6 +405,11 @@ impl Body {
             ("build.started", Payload::Json(text)) => parse(text).map(Body::BuildStarted),
             ("build.numbered", Payload::Json(text)) => parse(text).map(Body::BuildNumbered),
             ("build.facts", Payload::Json(text)) => parse(text).map(Body::BuildFacts),
+            ("lock.waiting", Payload::Json(text)) => parse(text).map(Body::LockWaiting),
+            ("lock.acquired", Payload::Json(text)) => parse(text).map(Body::LockAcquired),
+            ("step.artifacts", Payload::Json(text)) => parse(text).map(Body::StepArtifacts),
+            ("step.tests", Payload::Json(text)) => parse(text).map(Body::StepTests),
+            ("step.shell", Payload::Json(text)) => parse(text).map(Body::StepShell),
             ("build.cancelling", Payload::Json(text)) => parse(text).map(Body::BuildCancelling),
             ("build.finished", Payload::Json(text)) => parse(text).map(Body::BuildFinished),
             ("attempt.started", Payload::Json(text)) => parse(text).map(Body::AttemptStarted),

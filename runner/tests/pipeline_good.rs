@@ -19,7 +19,8 @@ fn every_key_reaches_the_model() {
     let pipeline = parse(GOOD);
     assert_eq!(pipeline.name, "Release: Übung");
     assert_eq!(pipeline.component.as_deref(), Some("shop/web"));
-    let env: Vec<_> = pipeline.env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let env = &pipeline.scopes[0].env;
+    let env: Vec<_> = env.iter().map(|(name, value)| (name.as_str(), value.source())).collect();
     assert_eq!(env, [("Z", "last"), ("A", "first"), ("EMPTY", "")], "in the file's order");
 
     let http = &pipeline.plugins["http"];
@@ -45,15 +46,21 @@ fn every_step_reaches_the_model() {
     let pipeline = parse(GOOD);
     let [test, lint, announce, plain] = &pipeline.steps[..] else { panic!("four steps") };
     let Action::Run(script) = &test.action else { panic!("a script") };
-    assert_eq!(script.value, Command::Shell("cargo test\n\techo \"$HOME\" é".to_owned()));
+    assert_eq!(
+        script.value,
+        Command::Shell {
+            shell: ["/bin/sh", "-eu", "-c"].map(str::to_owned).to_vec(),
+            script: "cargo test\n\techo \"$HOME\" é".to_owned()
+        }
+    );
     assert_eq!(test.timeout, Some(Duration::from_mins(90)));
     assert!(!test.continue_on_error);
 
     let Action::Run(program) = &lint.action else { panic!("a program") };
     assert_eq!(program.value, Command::Exec(vec!["cargo".to_owned(), "clippy".to_owned(), String::new()]));
     assert!(lint.continue_on_error);
-    assert_eq!(lint.workdir.as_ref().unwrap().value, "web");
-    assert_eq!(lint.env, [("B".to_owned(), "1".to_owned())]);
+    assert_eq!(lint.workdir.as_ref().unwrap().source(), "web");
+    assert_eq!(lint.env, [("B".to_owned(), pipeline::expression::Template::plain("1"))]);
 
     let Action::Uses { plugin, with } = &announce.action else { panic!("a plugin") };
     assert_eq!(plugin.value, "http");

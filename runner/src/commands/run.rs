@@ -91,8 +91,12 @@ fn build(
     let facts = Body::BuildFacts(Box::new(context.facts.clone()));
     let spec = |step: &Step| StepSpec {
         name: step.name.value.as_str().into(),
+        needs: step.needs.clone(),
+        conditions: step.conditions.iter().map(|condition| condition.within.clone()).collect(),
         timeout: step.timeout,
+        retry: step.retry.clone(),
         continue_on_error: step.continue_on_error,
+        left_out: None,
     };
     let specs = pipeline.steps.iter().map(spec).collect();
     let human = Human::new(output::stdout(), Style::of(&std::io::stdout()));
@@ -217,11 +221,12 @@ fn started(pipeline: &Pipeline, context: &BuildContext) -> Body {
         name: step.name.value.clone(),
         kind: match &step.action {
             Action::Run(command) => match command.value {
-                Command::Shell(_) => "shell".to_owned(),
+                Command::Shell { .. } => "shell".to_owned(),
                 Command::Exec(_) => "exec".to_owned(),
             },
             Action::Uses { plugin, .. } => plugin.value.clone(),
         },
+        needs: step.needs.iter().map(|need| pipeline.steps[*need].name.value.clone()).collect(),
     };
     Body::BuildStarted(BuildStarted {
         version: event::VERSION,
@@ -229,6 +234,7 @@ fn started(pipeline: &Pipeline, context: &BuildContext) -> Body {
         component: context.component.clone(),
         pipeline: pipeline.name.clone(),
         steps: pipeline.steps.iter().map(plan).collect(),
+        retry_of: None,
     })
 }
 

@@ -6,12 +6,13 @@ use tokio::sync::mpsc;
 
 use crate::{
     engine::{
-        message::{StepControl, StepIndex, StepMessage},
+        message::{StepControl, StepIndex, StepMessage, StepStatus},
         ports::Steps,
     },
+    event::{Problem, StepFinished},
     exec::{self, Processes, Program},
     facts::{Fact, Facts},
-    pipeline::{Action, Command, Pipeline, Step},
+    pipeline::{Action, Command, Pipeline, Step, expression::Template},
     plugin::step::{StepPlugin, StepRequest},
 };
 
@@ -50,11 +51,12 @@ impl BuildSteps {
     fn program(&self, step: &Step, command: &Command, attempt: u32) -> Program {
         // Ours first: what the file says wins (it cannot say `DCD_…`).
         let mut env = self.common_env.clone();
-        env.extend(self.pipeline.env.iter().chain(&step.env).cloned());
+        env.extend(plain(&self.pipeline.scopes[step.scope].env));
+        env.extend(plain(&step.env));
         env.push(("DCD_STEP".into(), step.name.value.clone()));
         env.push(("DCD_ATTEMPT".into(), attempt.to_string()));
         let directory = match &step.workdir {
-            Some(workdir) => self.context.workspace.join(&workdir.value),
+            Some(workdir) => self.context.workspace.join(workdir.source()),
             None => self.context.workspace.clone(),
         };
         Program::new(command, env, directory)
@@ -71,7 +73,7 @@ impl BuildSteps {
             component: self.context.component.clone(),
             step_name: self.pipeline.steps[step].name.value.clone(),
             attempt,
-            env: self.pipeline.steps[step].env.clone(),
+            env: plain(&self.pipeline.steps[step].env).collect(),
             has_timeout: self.pipeline.steps[step].timeout.is_some(),
             workspace: self.context.workspace.display().to_string(),
             inputs: Vec::new(),
@@ -80,7 +82,17 @@ impl BuildSteps {
     }
 }
 
+fn plain(env: &[(String, Template)]) -> impl Iterator<Item = (String, String)> {
+    env.iter().map(|(name, value)| (name.clone(), value.source().to_owned()))
+}
+
 impl Steps for BuildSteps {
+    fn decide(&mut self, _step: StepIndex, statuses: &[StepStatus]) -> Result<Option<String>, Problem> {
+        Ok(statuses.iter().find_map(|status| status.blame.clone()))
+    }
+
+    fn finished(&mut self, _step: StepIndex, _result: &StepFinished) {}
+
     fn start(&mut self, step: StepIndex, attempt: u32, messages: mpsc::Sender<StepMessage>) -> StepControl {
         let (sender, control) = mpsc::unbounded_channel();
         match &self.pipeline.steps[step].action {

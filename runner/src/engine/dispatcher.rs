@@ -146,6 +146,8 @@ where
         let body = match content {
             StepContent::Output(bytes) => Body::StepOutput(bytes),
             StepContent::Log(log) => Body::StepLog(log),
+            StepContent::Artifacts(artifacts) => Body::StepArtifacts(artifacts),
+            StepContent::Tests(tests) => Body::StepTests(tests),
             StepContent::Finished(end) => return Ok(Some(Input::Finished(step, end))),
         };
         self.tell(Some(self.names[step].clone()), body, Some(slot))?;

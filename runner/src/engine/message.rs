@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use crate::event::{Outcome, Problem, StepLog};
+use crate::{
+    event::{Outcome, Problem, StepArtifacts, StepLog, StepTests},
+    pipeline::expression::Status,
+};
 
 /// A step's place in the pipeline.
 pub type StepIndex = usize;
@@ -25,8 +28,12 @@ pub struct StepMessage {
 pub enum StepContent {
     /// It printed this.
     Output(Bytes),
-    /// Its plugin has something to say about itself.
+    /// Its plugin, or the runner, has something to say about it.
     Log(StepLog),
+    /// It made these files.
+    Artifacts(StepArtifacts),
+    /// Its tests said this.
+    Tests(StepTests),
     /// It ended, and all it printed has been said.
     Finished(Box<StepEnd>),
 }
@@ -46,7 +53,7 @@ pub struct StepEnd {
     pub leaked: bool,
     /// Values that later steps can read.
     pub outputs: BTreeMap<String, serde_json::Value>,
-    /// One line for the build's summary.
+    /// What it has to say about its result, in Markdown.
     pub summary: Option<String>,
 }
 
@@ -68,6 +75,15 @@ impl StepEnd {
     pub fn error(problem: Problem) -> Self {
         StepEnd { problem: Some(problem), ..StepEnd::new(Outcome::Error) }
     }
+}
+
+/// How it went so far, as one condition of a step sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StepStatus {
+    /// What `success()`, `failure()` and `cancelled()` answer.
+    pub status: Status,
+    /// Why `success()` does not hold, as a reason to skip the step: "step `test` ended in failure".
+    pub blame: Option<String>,
 }
 
 /// How a running step is asked to stop.

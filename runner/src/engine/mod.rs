@@ -6,4 +6,4 @@ pub mod ports;
 mod state;
 
 pub use dispatcher::{Dispatcher, RunError};
-pub use state::{BuildEnd, StepSpec};
+pub use state::{BuildEnd, LeftOut, Options, StepSpec};

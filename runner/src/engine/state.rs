@@ -1,6 +1,6 @@
 //! The engine's decisions. No tokio, no clock, no file, no print: time comes as an argument.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, ops::Range, time::Duration};
 
 use crate::{
     engine::message::{StepEnd, StepIndex, Stop},
@@ -8,6 +8,7 @@ use crate::{
         AttemptFinished, AttemptStarted, Body, BuildCancelling, BuildFinished, Outcome, Problem,
         StepFinished, StepName,
     },
+    pipeline::Retry,
     text,
 };
 
@@ -19,10 +20,40 @@ const GRACE: Duration = Duration::from_secs(10);
 pub struct StepSpec {
     /// Its name.
     pub name: StepName,
+    /// The steps that must be decided first.
+    pub needs: Vec<StepIndex>,
+    /// For each of its conditions, the steps that the status is about; `None`: all that it needs, directly or
+    /// through others. No condition at all: `success()`, which the engine answers itself.
+    pub conditions: Vec<Option<Range<StepIndex>>>,
     /// How long an attempt may take.
     pub timeout: Option<Duration>,
+    /// How often it is tried.
+    pub retry: Retry,
     /// The step's failure does not count.
     pub continue_on_error: bool,
+    /// It is not to run in this build.
+    pub left_out: Option<LeftOut>,
+}
+
+/// Why a step is skipped whatever happens. Those that need it run as if it had succeeded.
+#[derive(Clone, Debug, Default)]
+pub struct LeftOut {
+    /// "left out by --only".
+    pub reason: String,
+    /// What it gave when it succeeded in an earlier build.
+    pub outputs: BTreeMap<String, serde_json::Value>,
+}
+
+/// How a build is run.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// How many steps may run at the same time; at least 1.
+    pub jobs: usize,
+    /// After a failure that counts, running steps are stopped and no others started, but for those whose
+    /// conditions say otherwise.
+    pub fail_fast: bool,
+    /// How long the build may take.
+    pub timeout: Option<Duration>,
 }
 
 /// Something that the state has to answer.
@@ -177,6 +208,7 @@ impl State {
                 duration_ms: millis(now.saturating_sub(running.started)),
                 problem,
                 leaked: end.leaked,
+                retry_in_ms: None,
             }),
         ));
         effects.push(Effect::Emit(
@@ -185,6 +217,7 @@ impl State {
                 outcome,
                 conclusion,
                 attempts: running.attempt,
+                flaky: false,
                 reason: None,
                 outputs: end.outputs,
                 summary: end.summary,
@@ -197,7 +230,10 @@ impl State {
         let first = self.cancelled_by.is_none();
         self.cancelled_by.get_or_insert(signal);
         if first {
-            effects.push(Effect::Emit(None, Body::BuildCancelling(BuildCancelling { signal })));
+            effects.push(Effect::Emit(
+                None,
+                Body::BuildCancelling(BuildCancelling { signal: Some(signal), reason: None }),
+            ));
         }
         let Some(running) = &mut self.running else { return };
         running.stopping.get_or_insert(Stopping::Cancellation);
@@ -241,6 +277,7 @@ fn skipped(reason: String) -> Body {
         outcome: Outcome::Skip,
         conclusion: Outcome::Skip,
         attempts: 0,
+        flaky: false,
         reason: Some(reason),
         outputs: BTreeMap::new(),
         summary: None,
@@ -274,7 +311,15 @@ mod tests {
     }
 
     fn spec(continue_on_error: bool, timeout: Option<Duration>) -> StepSpec {
-        StepSpec { name: "a".into(), timeout, continue_on_error }
+        StepSpec {
+            name: "a".into(),
+            needs: Vec::new(),
+            conditions: Vec::new(),
+            timeout,
+            retry: Retry::default(),
+            continue_on_error,
+            left_out: None,
+        }
     }
 
     fn ended(step: StepIndex, outcome: Outcome) -> Input {

@@ -9,10 +9,6 @@ use std::{
 
 use crate::{event::Problem, pipeline::Command};
 
-/// The shell that scripts are given to. `-e`: the first failing command ends the script; `-u`: an unset
-/// variable is an error.
-const SHELL: [&str; 3] = ["/bin/sh", "-eu", "-c"];
-
 /// A process to start.
 #[derive(Clone, Debug)]
 pub struct Program {
@@ -28,7 +24,9 @@ impl Program {
     /// What runs the command.
     pub fn new(command: &Command, env: Vec<(String, String)>, directory: PathBuf) -> Self {
         let argv = match command {
-            Command::Shell(script) => SHELL.iter().map(OsString::from).chain([script.into()]).collect(),
+            Command::Shell { shell, script } => {
+                shell.iter().map(OsString::from).chain([script.into()]).collect()
+            }
             Command::Exec(argv) => argv.iter().map(OsString::from).collect(),
         };
         Program { argv, env, directory }

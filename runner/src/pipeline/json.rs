@@ -15,11 +15,21 @@ use super::{
 pub(super) fn read_with(reader: &mut Reader<'_>, value: Option<&Value<'_>>, owner: &Span) -> Option<Json> {
     let Some(value) = value else {
         let spans = BTreeMap::from([(String::new(), owner.clone())]);
-        return Some(Json { value: JsonValue::Object(Map::new()), spans, keys: BTreeMap::new() });
+        return Some(Json {
+            value: JsonValue::Object(Map::new()),
+            templates: BTreeMap::new(),
+            spans,
+            keys: BTreeMap::new(),
+        });
     };
     let expected = Expected { name: "`with`", example: r#""with": { "url": "https://example.com" }"# };
     reader.object(value, expected)?;
-    let mut json = Json { value: JsonValue::Null, spans: BTreeMap::new(), keys: BTreeMap::new() };
+    let mut json = Json {
+        value: JsonValue::Null,
+        templates: BTreeMap::new(),
+        spans: BTreeMap::new(),
+        keys: BTreeMap::new(),
+    };
     json.value = convert(reader, value, &mut String::new(), &mut json);
     Some(json)
 }

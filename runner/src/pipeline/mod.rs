@@ -6,6 +6,7 @@
 mod diagnostic;
 pub mod duration;
 mod excerpt;
+pub mod expression;
 mod json;
 mod model;
 mod names;
@@ -19,7 +20,9 @@ mod syntax;
 pub use diagnostic::Diagnostic;
 pub(crate) use diagnostic::{did_you_mean, printable};
 pub use model::{
-    Action, Allow, Command, FsGrant, HistoryBlock, Json, Pipeline, PluginBlock, Span, Spanned, Step,
+    Action, Allow, Command, Condition, FsGrant, GitRequirement, HistoryBlock, Json, Lock, Param, ParamType,
+    Pipeline, PluginBlock, Reports, Require, Retry, Scope, Secret, SecretSource, Source, Span, Spanned, Step,
+    TemplateValue,
 };
 pub use parse::parse;
 pub use render::render;

@@ -1,12 +1,18 @@
 //! The whole pipeline file.
 
-use std::{borrow::Cow, collections::HashMap, path::Path};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashMap},
+    path::Path,
+};
 
 use jsonc_parser::ast::Value;
 
 use super::{
-    Diagnostic, Pipeline, Span, Step,
+    Diagnostic, Pipeline, Require, Span, Step,
     diagnostic::printable,
+    expression::Template,
+    model::{Scope, Source},
     names::{check_component, check_name},
     plugins::{read_checked, read_history, read_plugins},
     reader::{Expected, Fields, Keys, Reader, span},
@@ -57,7 +63,7 @@ pub fn parse(text: &str, file_name: &str) -> Result<Pipeline, Vec<Diagnostic>> {
     };
     let root = syntax::parse(&text).map_err(|error| vec![*error])?;
     let mut reader = Reader::new(&text);
-    let pipeline = read_pipeline(&mut reader, &root, file_name);
+    let pipeline = read_pipeline(&mut reader, &root, file_name, &text);
     let errors = reader.into_errors();
     match pipeline {
         Some(pipeline) if errors.is_empty() => Ok(pipeline),
@@ -68,7 +74,7 @@ pub fn parse(text: &str, file_name: &str) -> Result<Pipeline, Vec<Diagnostic>> {
     }
 }
 
-fn read_pipeline(reader: &mut Reader<'_>, root: &Value<'_>, file_name: &str) -> Option<Pipeline> {
+fn read_pipeline(reader: &mut Reader<'_>, root: &Value<'_>, file_name: &str, text: &str) -> Option<Pipeline> {
     let expected = Expected {
         name: "a pipeline",
         example: "{ \"steps\": [{ \"name\": \"test\", \"run\": \"make test\" }] }",
@@ -93,9 +99,21 @@ fn read_pipeline(reader: &mut Reader<'_>, root: &Value<'_>, file_name: &str) -> 
     Some(Pipeline {
         name: name.map_or_else(|| default_name(file_name), |name| name.value),
         component: component.map(|component| component.value),
-        env,
+        secrets: Vec::new(),
+        timeout: None,
+        require: Require::default(),
+        lock: None,
         plugins,
         history,
+        sources: vec![Source { path: file_name.to_owned(), text: text.to_owned() }],
+        scopes: vec![Scope {
+            source: 0,
+            parent: None,
+            params: Vec::new(),
+            given: BTreeMap::new(),
+            matrix: BTreeMap::new(),
+            env: env.into_iter().map(|(name, value)| (name, Template::plain(value))).collect(),
+        }],
         steps,
     })
 }
@@ -118,7 +136,8 @@ fn read_steps(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<Vec<Step>>
     }
     refuse_same_names(reader, &array.elements);
     // Every step is read before the first that is wrong ends it.
-    let steps: Vec<_> = array.elements.iter().map(|element| read_step(reader, element)).collect();
+    let steps = array.elements.iter().enumerate();
+    let steps: Vec<_> = steps.map(|(index, element)| read_step(reader, element, index)).collect();
     steps.into_iter().collect()
 }
 

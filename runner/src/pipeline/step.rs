@@ -1,13 +1,14 @@
 //! One element of `steps`.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use jsonc_parser::ast::{Array, Value};
 
 use super::{
-    Action, Command, Diagnostic, Span, Spanned, Step,
+    Action, Command, Diagnostic, Reports, Retry, Span, Spanned, Step,
     diagnostic::printable,
     duration,
+    expression::Template,
     json::read_with,
     names::{check_name, check_variable},
     plugins::{object_to, read_checked, read_uses},
@@ -61,7 +62,7 @@ const RUN: Expected<'_> =
     Expected { name: "`run`", example: r#""run": "make test" or "run": ["make", "test"]"# };
 
 /// Reads one step; what is missing afterwards has been reported.
-pub(super) fn read_step(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Step> {
+pub(super) fn read_step(reader: &mut Reader<'_>, value: &Value<'_>, index: usize) -> Option<Step> {
     let expected = Expected { name: "a step", example: r#"{ "name": "test", "run": "make test" }"# };
     let object = reader.object(value, expected)?;
     let fields = reader.fields(object, &STEP);
@@ -74,11 +75,20 @@ pub(super) fn read_step(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<St
     let continue_on_error = fields.get("continue_on_error").and_then(|value| reader.boolean(value, expected));
     Some(Step {
         name: name?,
+        scope: 0,
         action: action?,
-        env,
-        workdir,
+        needs: index.checked_sub(1).into_iter().collect(),
+        conditions: Vec::new(),
+        matrix: BTreeMap::new(),
+        env: env.into_iter().map(|(name, value)| (name, Template::plain(value))).collect(),
+        secrets: Vec::new(),
+        workdir: workdir.map(|workdir| Template::plain(workdir.value)),
         timeout,
+        retry: Retry::default(),
         continue_on_error: continue_on_error == Some(true),
+        outputs: Vec::new(),
+        reports: Reports::default(),
+        reads: BTreeMap::new(),
     })
 }
 
@@ -139,7 +149,7 @@ fn read_script(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Command> {
     }
     let help = "a script takes values from its environment, such as \"$DCD_BUILD_NUMBER\"";
     reader.refuse_expression(&script.value, &script.span, help);
-    Some(Command::Shell(script.value))
+    Some(Command::Shell { shell: ["/bin/sh", "-eu", "-c"].map(str::to_owned).to_vec(), script: script.value })
 }
 
 fn read_program(reader: &mut Reader<'_>, array: &Array<'_>) -> Option<Command> {

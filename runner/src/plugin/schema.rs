@@ -370,7 +370,7 @@ mod tests {
     fn check(schema: &Value, with: Value) -> Vec<String> {
         let schema = Schema::parse(&"p".into(), &schema.to_string()).unwrap();
         let spans = BTreeMap::from([(String::new(), 0..1)]);
-        let with = Json { value: with, spans, keys: BTreeMap::new() };
+        let with = Json { value: with, templates: BTreeMap::new(), spans, keys: BTreeMap::new() };
         let say = |error: PluginError| match error.help {
             Some(help) => format!("{}; {help}", error.message),
             None => error.message,

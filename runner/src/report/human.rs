@@ -157,9 +157,17 @@ impl<W: Write + Send> Sink for Human<W> {
                 let guests = body.steps.iter().filter(|step| !matches!(step.kind.as_str(), "shell" | "exec"));
                 self.guests = guests.map(|step| Arc::from(step.name.as_str())).collect();
             }
-            Body::BuildNumbered(_) | Body::BuildFacts(_) | Body::StepOutput(_) | Body::Unknown { .. } => {}
+            Body::BuildNumbered(_)
+            | Body::BuildFacts(_)
+            | Body::StepOutput(_)
+            | Body::LockWaiting(_)
+            | Body::LockAcquired(_)
+            | Body::StepArtifacts(_)
+            | Body::StepTests(_)
+            | Body::StepShell(_)
+            | Body::Unknown { .. } => {}
             Body::BuildCancelling(body) => {
-                let name = signal_name(body.signal);
+                let name = body.signal.map_or_else(|| "out of time".to_owned(), signal_name);
                 self.line(&self.style.warning(&format!("{name}: stopping; once more stops at once")));
             }
             Body::AttemptStarted(body) => {

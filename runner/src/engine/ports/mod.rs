@@ -5,12 +5,19 @@ pub mod backend;
 use tokio::sync::mpsc;
 
 use crate::{
-    engine::message::{StepControl, StepIndex, StepMessage},
-    event::{Body, Event, StepName},
+    engine::message::{StepControl, StepIndex, StepMessage, StepStatus},
+    event::{Body, Event, Problem, StepFinished, StepName},
 };
 
 /// Runs steps.
 pub trait Steps {
+    /// What the step's conditions come to: `None` to run it, else why it is skipped. `statuses` has one for
+    /// each of the step's conditions.
+    fn decide(&mut self, step: StepIndex, statuses: &[StepStatus]) -> Result<Option<String>, Problem>;
+
+    /// A step is decided. Those that need it come after.
+    fn finished(&mut self, step: StepIndex, result: &StepFinished);
+
     /// Starts an attempt. What it says comes through `messages`, its end last, whatever happens.
     fn start(&mut self, step: StepIndex, attempt: u32, messages: mpsc::Sender<StepMessage>) -> StepControl;
 }
