@@ -4,7 +4,7 @@
 
 use std::{fs, path::Path};
 
-const CORE: &[&str] = &["build", "event", "facts", "pipeline", "text"];
+const CORE: &[&str] = &["build", "event", "facts", "output_file", "pipeline", "redact", "text"];
 const ADAPTERS: &[&str] =
     &["docker", "exec", "git", "history", "host", "journal", "plugin", "report", "signal"];
 
