@@ -11,9 +11,9 @@ use crate::{
     engine::{
         message::{StepContent, StepControl, StepMessage, Stop},
         ports::{Log, Sink, Steps},
-        state::{BuildEnd, Effect, Input, State, StepSpec},
+        state::{BuildEnd, Effect, Input, Options, State, StepSpec},
     },
-    event::{Body, Event, StepName},
+    event::{Body, BuildFinished, Event, Outcome, StepName},
 };
 
 /// Messages of steps that may wait. Each may hold a piece of output, so this bounds the memory.
@@ -76,11 +76,25 @@ where
         self.show.event(Shown { event, _slot: None });
     }
 
+    /// Ends the build before its first step.
+    pub async fn abandon(
+        mut self,
+        reason: String,
+        mut interrupts: mpsc::UnboundedReceiver<i32>,
+    ) -> Result<(BuildEnd, L), RunError<L::Error>> {
+        let outcome = Outcome::Error;
+        let finished = BuildFinished { outcome, duration_ms: 0, reason: Some(reason), signal: None };
+        self.emit(Body::BuildFinished(finished))?;
+        self.show.finish(&mut interrupts).await.map_err(RunError::Report)?;
+        Ok((BuildEnd { outcome, signal: None }, self.log))
+    }
+
     /// Runs all steps. `early` is a signal that came before the start, `interrupts` are signals that ask the build to stop, `late` is what becomes known of the
     /// build while it runs. Gives back the log, so that its last word can be heard.
     pub async fn run(
         mut self,
         specs: Vec<StepSpec>,
+        _options: Options,
         early: Option<i32>,
         mut interrupts: mpsc::UnboundedReceiver<i32>,
         mut late: mpsc::UnboundedReceiver<Body>,

@@ -219,6 +219,7 @@ impl State {
                 attempts: running.attempt,
                 flaky: false,
                 reason: None,
+                left_out: false,
                 outputs: end.outputs,
                 summary: end.summary,
             }),
@@ -279,6 +280,7 @@ fn skipped(reason: String) -> Body {
         attempts: 0,
         flaky: false,
         reason: Some(reason),
+        left_out: false,
         outputs: BTreeMap::new(),
         summary: None,
     })
