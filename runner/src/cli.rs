@@ -1,6 +1,6 @@
 //! What is typed: the commands and their arguments, and nothing else.
 
-use std::path::PathBuf;
+use std::{num::NonZero, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -40,6 +40,9 @@ pub struct RunArgs {
     /// The pipeline file
     #[arg(default_value = "dcd.json")]
     pub file: PathBuf,
+    /// How many steps may run at the same time [default: the number of processors]
+    #[arg(long, short = 'j', value_name = "N")]
+    pub jobs: Option<NonZero<usize>>,
 }
 
 /// `dcd validate`

@@ -1,6 +1,6 @@
 //! `dcd run`
 
-use std::path::Path;
+use std::{num::NonZero, path::Path};
 
 use tokio::{runtime::Runtime, sync::mpsc};
 use uuid::Uuid;
@@ -15,7 +15,7 @@ use crate::{
         steps::{BuildContext, BuildSteps},
     },
     engine::{
-        BuildEnd, Dispatcher, RunError, StepSpec,
+        BuildEnd, Dispatcher, Options, RunError, StepSpec,
         ports::backend::{BackendError, Metadata, NewBuild},
     },
     error::{CommandError, Exit},
@@ -41,7 +41,16 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit, CommandError> {
         .enable_all()
         .build()
         .map_err(|error| CommandError::environment(format!("the runtime cannot be started: {error}")))?;
-    build(&runtime, &workspace, loaded, plugins, facts)
+    let options = Options {
+        jobs: args.jobs.unwrap_or_else(processors).get(),
+        fail_fast: false,
+        timeout: loaded.pipeline.timeout,
+    };
+    build(&runtime, &workspace, loaded, plugins, facts, options)
+}
+
+fn processors() -> NonZero<usize> {
+    std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN)
 }
 
 fn build(
@@ -50,6 +59,7 @@ fn build(
     loaded: Loaded,
     mut plugins: Plugins,
     facts: Facts,
+    options: Options,
 ) -> Result<Exit, CommandError> {
     let _inside = runtime.enter();
     let mut interrupts = signal::interrupts().map_err(|error| no_signals(&error))?;
@@ -112,7 +122,7 @@ fn build(
     if let (Some(replication), None) = (&mut replication, number) {
         replication.tell_late(late_sender);
     }
-    let ended = runtime.block_on(dispatcher.run(specs, early, interrupts, late));
+    let ended = runtime.block_on(dispatcher.run(specs, options, early, interrupts, late));
     processes.kill_all();
     let (end, journal) = ended.map_err(run_error)?;
     journal.finish().map_err(|error| journal_error(&error))?;
