@@ -15,6 +15,7 @@ pub mod host;
 pub mod journal;
 pub mod pipeline;
 pub mod plugin;
+pub mod products;
 pub mod report;
 pub mod signal;
 pub mod text;

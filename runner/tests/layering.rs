@@ -6,7 +6,7 @@ use std::{fs, path::Path};
 
 const CORE: &[&str] = &["build", "event", "facts", "pipeline", "text"];
 const ADAPTERS: &[&str] =
-    &["docker", "exec", "git", "history", "host", "journal", "plugin", "report", "signal"];
+    &["docker", "exec", "git", "history", "host", "journal", "plugin", "products", "report", "signal"];
 
 /// Why `module` must not use `crate::path`, if it must not.
 fn objection(module: &str, path: &str) -> Option<&'static str> {

@@ -24,8 +24,9 @@ use crate::{
     facts::Facts,
     git,
     history::{self, UploadError},
-    journal::{JournalError, Store, StoreError},
+    journal::{BuildDir, JournalError, Store, StoreError},
     pipeline::{Action, Command, Pipeline, Step},
+    products::Products,
     report::{Human, Style},
     signal, text,
 };
@@ -102,7 +103,8 @@ fn build(
     let human = Human::new(output::stdout(), Style::of(&std::io::stdout()));
     let component = context.component.clone();
     let number = context.number;
-    let steps = BuildSteps::new(pipeline, context, processes.clone(), plugins.steps);
+    let products = Products::at(place.path(), store.owner()).map_err(|error| no_place(&place, &error))?;
+    let steps = BuildSteps::new(pipeline, context, processes.clone(), products, plugins.steps);
     let mut dispatcher = Dispatcher::new(journal, steps, vec![Box::new(human)]).map_err(run_error)?;
     dispatcher.show(opening);
     for body in numbered.map(Body::BuildNumbered).into_iter().chain([facts]) {
@@ -266,6 +268,12 @@ fn run_error(error: RunError<JournalError>) -> CommandError {
             CommandError::environment(error.to_string()).help("this is a fault of dcd: report it")
         }
     }
+}
+
+fn no_place(place: &BuildDir, error: &std::io::Error) -> CommandError {
+    let place = place.path().display();
+    CommandError::environment(format!("the build's directory {place} cannot be opened: {error}"))
+        .help("make the workspace readable for dcd")
 }
 
 fn no_signals(error: &std::io::Error) -> CommandError {

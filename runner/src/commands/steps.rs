@@ -5,15 +5,17 @@ use std::{collections::BTreeMap, path::PathBuf};
 use tokio::sync::mpsc;
 
 use crate::{
+    commands::attempt::Attempt,
     engine::{
         message::{StepControl, StepIndex, StepMessage, StepStatus},
         ports::Steps,
     },
     event::{Problem, StepFinished},
-    exec::{self, Processes, Program},
+    exec::{Processes, Program},
     facts::{Fact, Facts},
-    pipeline::{Action, Command, Pipeline, Step, expression::Template},
+    pipeline::{Action, Command, Pipeline, Spanned, Step, expression::Template},
     plugin::step::{StepPlugin, StepRequest},
+    products::{Products, Wanted},
 };
 
 /// What every step of a build is told.
@@ -30,6 +32,7 @@ pub(super) struct BuildSteps {
     pub(super) pipeline: Pipeline,
     pub(super) context: BuildContext,
     pub(super) processes: Processes,
+    pub(super) products: Products,
     pub(super) plugins: BTreeMap<String, StepPlugin>,
     /// The variables that are the same for every step.
     common_env: Vec<(String, String)>,
@@ -42,10 +45,11 @@ impl BuildSteps {
         pipeline: Pipeline,
         context: BuildContext,
         processes: Processes,
+        products: Products,
         plugins: BTreeMap<String, StepPlugin>,
     ) -> Self {
         let common_env = common_env(&pipeline, &context);
-        BuildSteps { pipeline, context, processes, plugins, common_env, facts_json: None }
+        BuildSteps { pipeline, context, processes, products, plugins, common_env, facts_json: None }
     }
 
     fn program(&self, step: &Step, command: &Command, attempt: u32) -> Program {
@@ -60,6 +64,15 @@ impl BuildSteps {
             None => self.context.workspace.clone(),
         };
         Program::new(command, env, directory)
+    }
+
+    fn wanted(&self, step: &Step) -> Wanted {
+        let globs = |globs: &[Spanned<String>]| globs.iter().map(|glob| glob.value.clone()).collect();
+        Wanted {
+            workspace: self.context.workspace.clone(),
+            outputs: globs(&step.outputs),
+            junit: globs(&step.reports.junit),
+        }
     }
 
     fn request(&mut self, step: StepIndex, attempt: u32, config: String) -> StepRequest {
@@ -97,8 +110,10 @@ impl Steps for BuildSteps {
         let (sender, control) = mpsc::unbounded_channel();
         match &self.pipeline.steps[step].action {
             Action::Run(command) => {
-                let program = self.program(&self.pipeline.steps[step], &command.value, attempt);
-                tokio::spawn(exec::run(self.processes.clone(), program, step, messages, control));
+                let spec = &self.pipeline.steps[step];
+                let program = self.program(spec, &command.value, attempt);
+                let attempt = Attempt { step, number: attempt, program, wanted: self.wanted(spec) };
+                tokio::spawn(attempt.run(self.processes.clone(), self.products.clone(), messages, control));
             }
             Action::Uses { plugin, with } => {
                 let config = with.value.to_string();

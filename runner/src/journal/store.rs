@@ -86,6 +86,11 @@ impl Store {
         Store { root: workspace.join(".dcd"), owner }
     }
 
+    /// Whom files in the workspace are given to: `None` when they belong to the right one anyway.
+    pub fn owner(&self) -> Option<(Uid, Gid)> {
+        self.owner
+    }
+
     /// Makes the place and the journal of a new build.
     pub fn create_build(&self, id: &str) -> Result<(BuildDir, Writer), crate::journal::JournalError> {
         let path = self.root.join("builds").join(id);
@@ -267,6 +272,11 @@ impl Store {
 }
 
 impl BuildDir {
+    /// The directory, for what else belongs to the build.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The journal's file.
     pub fn journal(&self) -> PathBuf {
         self.path.join("journal")
