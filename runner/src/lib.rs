@@ -17,6 +17,7 @@ pub mod lock;
 pub mod owner;
 pub mod pipeline;
 pub mod plugin;
+pub mod products;
 pub mod report;
 pub mod signal;
 pub mod text;

@@ -1,6 +1,10 @@
 //! Files that dcd itself writes belong to the workspace's owner, also when it runs as root in a container.
 
-use std::{fs, io, os::unix::fs::MetadataExt, path::Path};
+use std::{
+    fs, io,
+    os::{fd::AsFd, unix::fs::MetadataExt},
+    path::Path,
+};
 
 use rustix::fs::{Gid, Uid};
 
@@ -22,6 +26,13 @@ impl Owner {
     pub fn give(self, path: &Path) {
         if let Some((uid, gid)) = self.0 {
             let _ = rustix::fs::chown(path, Some(uid), Some(gid));
+        }
+    }
+
+    /// [`Owner::give`] for what is open.
+    pub fn give_file(self, file: impl AsFd) {
+        if let Some((uid, gid)) = self.0 {
+            let _ = rustix::fs::fchown(file, Some(uid), Some(gid));
         }
     }
 

@@ -7,8 +7,9 @@ use std::{fs, path::Path};
 const CORE: &[&str] = &["build", "event", "facts", "output_file", "pipeline", "redact", "text"];
 /// What every adapter may use beside the core.
 const SHARED: &[&str] = &["owner"];
-const ADAPTERS: &[&str] =
-    &["docker", "exec", "git", "history", "host", "journal", "lock", "plugin", "report", "signal"];
+const ADAPTERS: &[&str] = &[
+    "docker", "exec", "git", "history", "host", "journal", "lock", "plugin", "products", "report", "signal",
+];
 
 /// Why `module` must not use `crate::path`, if it must not.
 fn objection(module: &str, path: &str) -> Option<&'static str> {

@@ -1,5 +1,6 @@
 //! One file per command: each wires adapters to the engine and has no logic of its own.
 
+mod attempt;
 mod builds;
 mod collect;
 mod history;

@@ -27,8 +27,9 @@ use crate::{
     facts::Facts,
     git,
     history::{self, UploadError},
-    journal::{JournalError, Store, StoreError, Writer},
+    journal::{BuildDir, JournalError, Store, StoreError, Writer},
     pipeline::{Pipeline, Step},
+    products::Products,
     report::{self, Human, Style},
     signal, text,
 };
@@ -105,7 +106,8 @@ fn build(
     };
     let hidden = secrets::variables(&pipeline);
     let environment = Environment::new(&pipeline, &context, &params, secrets, hidden);
-    let steps = BuildSteps::new(pipeline, context, processes.clone(), plugins.steps, environment);
+    let products = Products::at(place.path(), store.owner()).map_err(|error| no_place(&place, &error))?;
+    let steps = BuildSteps::new(pipeline, context, processes.clone(), products, plugins.steps, environment);
     let lock = steps.lock();
     let mut dispatcher = Dispatcher::new(journal, steps, vec![Box::new(human)]).map_err(run_error)?;
     dispatcher.show(opening);
@@ -337,6 +339,12 @@ fn run_error(error: RunError<JournalError>) -> CommandError {
             CommandError::environment(error.to_string()).help("this is a fault of dcd: report it")
         }
     }
+}
+
+fn no_place(place: &BuildDir, error: &std::io::Error) -> CommandError {
+    let place = place.path().display();
+    CommandError::environment(format!("the build's directory {place} cannot be opened: {error}"))
+        .help("make the workspace readable for dcd")
 }
 
 fn no_signals(error: &std::io::Error) -> CommandError {

@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     commands::{
+        attempt::Attempt,
         locking::LockRequest,
         values::{Place, Values},
     },
@@ -15,13 +16,14 @@ use crate::{
         ports::Steps,
     },
     event::{Problem, StepFinished},
-    exec::{self, Processes, Program},
+    exec::{Processes, Program},
     facts::{Fact, Facts},
     pipeline::{
-        Action, Command, Condition, Json, Pipeline, Step,
+        Action, Command, Condition, Json, Pipeline, Spanned, Step,
         expression::{EvaluationError, Status, Template},
     },
     plugin::step::{StepPlugin, StepRequest},
+    products::{Products, Wanted},
 };
 
 /// What every step of a build is told.
@@ -38,6 +40,7 @@ pub(super) struct BuildSteps {
     pub(super) pipeline: Pipeline,
     pub(super) context: BuildContext,
     pub(super) processes: Processes,
+    pub(super) products: Products,
     pub(super) plugins: BTreeMap<String, StepPlugin>,
     pub(super) environment: Environment,
     /// The facts as plugins get them; made only when a plugin runs.
@@ -187,10 +190,11 @@ impl BuildSteps {
         pipeline: Pipeline,
         context: BuildContext,
         processes: Processes,
+        products: Products,
         plugins: BTreeMap<String, StepPlugin>,
         environment: Environment,
     ) -> Self {
-        BuildSteps { pipeline, context, processes, plugins, environment, facts_json: None }
+        BuildSteps { pipeline, context, processes, products, plugins, environment, facts_json: None }
     }
 
     /// The lock that the pipeline asks for; an error when its name has no value.
@@ -204,6 +208,15 @@ impl BuildSteps {
                 .render(&lock.name, Place { scope: 0, matrix: &matrix, reads: &reads, env: &env, status })
         });
         Some(name.map(|name| LockRequest::new(name, lock.wait, &self.context)).map_err(problem))
+    }
+
+    fn wanted(&self, step: &Step) -> Wanted {
+        let globs = |globs: &[Spanned<String>]| globs.iter().map(|glob| glob.value.clone()).collect();
+        Wanted {
+            workspace: self.context.workspace.clone(),
+            outputs: globs(&step.outputs),
+            junit: globs(&step.reports.junit),
+        }
     }
 
     fn request(
@@ -257,7 +270,9 @@ impl BuildSteps {
             Action::Run(command) => {
                 let program = self.environment.program(&self.context, step, &command.value, attempt);
                 let program = program.map_err(problem)?;
-                tokio::spawn(exec::run(self.processes.clone(), program, index, messages.clone(), control));
+                let attempt = Attempt { step: index, number: attempt, program, wanted: self.wanted(step) };
+                let (processes, products) = (self.processes.clone(), self.products.clone());
+                tokio::spawn(attempt.run(processes, products, messages.clone(), control));
             }
             Action::Uses { plugin, with } => {
                 // The plugin gets what its own step says, and not what is meant for processes.

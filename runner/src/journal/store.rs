@@ -78,6 +78,11 @@ impl Store {
         Store { root: workspace.join(".dcd"), owner: Owner::of(workspace) }
     }
 
+    /// Whom files in the workspace are given to.
+    pub fn owner(&self) -> Owner {
+        self.owner
+    }
+
     /// Makes the place and the journal of a new build.
     pub fn create_build(&self, id: &str) -> Result<(BuildDir, Writer), crate::journal::JournalError> {
         let path = self.root.join("builds").join(id);
@@ -240,6 +245,11 @@ impl Store {
 }
 
 impl BuildDir {
+    /// The directory, for what else belongs to the build.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The journal's file.
     pub fn journal(&self) -> PathBuf {
         self.path.join("journal")
