@@ -3,6 +3,7 @@
 mod builds;
 mod collect;
 mod history;
+mod init;
 mod load;
 mod output;
 mod plugin;
@@ -21,6 +22,7 @@ pub(crate) fn execute(command: Command) -> Result<Exit, CommandError> {
     match command {
         Command::Run(args) => run::run(&args),
         Command::Validate(args) => validate::validate(&args),
+        Command::Init(args) => init::init(&args),
         Command::History(command) => history::history(command),
         Command::Plugin(command) => plugin::plugin(command),
     }
