@@ -59,7 +59,7 @@ impl BuildSteps {
             Some(workdir) => self.context.workspace.join(workdir.source()),
             None => self.context.workspace.clone(),
         };
-        Program::new(command, env, directory)
+        Program::new(command, env, Vec::new(), directory)
     }
 
     fn request(&mut self, step: StepIndex, attempt: u32, config: String) -> StepRequest {
