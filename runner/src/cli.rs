@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 const FIRST_STEPS: &str = "\
 First steps:
-  1. Write dcd.json:   {\"steps\": [{\"name\": \"test\", \"run\": \"make test\"}]}
+  1. Write dcd.json:   dcd init, or: {\"steps\": [{\"name\": \"test\", \"run\": \"make test\"}]}
   2. Run it:           dcd run
   3. See it again:     dcd history show latest";
 

@@ -6,7 +6,7 @@ mod project;
 use std::{
     fs::{self, OpenOptions},
     io::{self, Write},
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    os::unix::fs::OpenOptionsExt,
     path::Path,
 };
 
@@ -15,6 +15,7 @@ use crate::{
     commands::{load, output::print},
     error::{CommandError, Exit},
     git,
+    owner::Owner,
     report::Style,
 };
 
@@ -120,18 +121,8 @@ fn write(workspace: &Path, file: &New) -> io::Result<bool> {
         Err(error) => return Err(error),
     };
     open.write_all(file.text.as_bytes())?;
-    give(workspace, &open)?;
+    Owner::of(workspace).give(&path);
     Ok(true)
-}
-
-/// What root writes in somebody's workspace belongs to them.
-fn give(workspace: &Path, file: &fs::File) -> io::Result<()> {
-    let owner = fs::metadata(workspace)?;
-    if rustix::process::geteuid().is_root() && owner.uid() != 0 {
-        let (uid, gid) = (rustix::fs::Uid::from_raw(owner.uid()), rustix::fs::Gid::from_raw(owner.gid()));
-        rustix::fs::fchown(file, Some(uid), Some(gid))?;
-    }
-    Ok(())
 }
 
 /// `Dockerfile`, unless that is for something else, such as the project's own image.
