@@ -12,6 +12,7 @@ mod grants;
 mod history_dir;
 mod history_fails;
 mod http_plugin;
+mod init;
 mod journal;
 mod misdeeds;
 mod output;
