@@ -8,6 +8,7 @@
 mod bad_input;
 mod bad_plugins;
 mod commands;
+mod conditions;
 mod grants;
 mod history_dir;
 mod history_fails;
@@ -16,6 +17,8 @@ mod init;
 mod journal;
 mod misdeeds;
 mod output;
+mod selecting;
 mod signals;
 mod steps;
 mod support;
+mod values;
