@@ -10,7 +10,9 @@ use crate::support::Project;
 #[test]
 fn what_is_required() {
     let require = |require: serde_json::Value| {
-        Project::new().pipeline(json!({ "require": require, "steps": [{ "name": "a", "run": "true" }] })).git()
+        Project::new()
+            .pipeline(json!({ "require": require, "steps": [{ "name": "a", "run": "true" }] }))
+            .git()
     };
     let project = require(json!({ "git": ["clean", "branch:main"] }));
     project.run(&["run"]).expect(0);
@@ -24,10 +26,9 @@ fn what_is_required() {
 #[test]
 fn a_required_history_that_does_not_answer() {
     // Its directory cannot be made: a file stands in the way.
-    let project = Project::new().file("history", "").granted(
-        "history-dir",
-        &json!({ "fs": [{ "path": "history", "access": "rw" }] }),
-    );
+    let project = Project::new()
+        .file("history", "")
+        .granted("history-dir", &json!({ "fs": [{ "path": "history", "access": "rw" }] }));
     let project = project.pipeline(json!({
         "require": { "history": true },
         "history": { "uses": "history-dir", "with": { "path": "history/builds" } },

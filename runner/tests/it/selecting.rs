@@ -8,7 +8,9 @@ use crate::support::Project;
 fn course(build: &Value) -> Vec<String> {
     let steps = build["steps"].as_array().unwrap().iter();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let line = |step: &Value| format!("{} {} {}", text(&step["name"]), text(&step["outcome"]), text(&step["reason"]));
+    let line = |step: &Value| {
+        format!("{} {} {}", text(&step["name"]), text(&step["outcome"]), text(&step["reason"]))
+    };
     steps.map(|step| line(step).trim_end().to_owned()).collect()
 }
 

@@ -83,7 +83,8 @@ fn secrets_reach_those_that_name_them_and_no_sink() {
             { "name": "later", "run": "echo '::add-mask::hush-hush'; echo 'it is hush-hush'" },
         ],
     }));
-    let project = project.file("key.pem", "-----BEGIN-----\nMIIEvQIBADANBg\n-----END-----\n").env("CI_TOKEN", secret);
+    let project =
+        project.file("key.pem", "-----BEGIN-----\nMIIEvQIBADANBg\n-----END-----\n").env("CI_TOKEN", secret);
     let run = project.run(&["run"]);
     run.expect(0);
     assert_eq!(project.logs(&["1", "without"]), b"[] [] []\n");
