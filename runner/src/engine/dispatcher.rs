@@ -282,3 +282,6 @@ impl Show {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;
