@@ -13,6 +13,8 @@ pub mod git;
 pub mod history;
 pub mod host;
 pub mod journal;
+pub mod lock;
+pub mod owner;
 pub mod pipeline;
 pub mod plugin;
 pub mod products;

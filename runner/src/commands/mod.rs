@@ -5,12 +5,20 @@ mod builds;
 mod collect;
 mod history;
 mod load;
+mod locking;
 mod output;
+mod plan;
 mod plugin;
+mod prepare;
 mod replicate;
+mod requirements;
+mod retry;
 mod run;
+mod secrets;
+mod shell;
 mod steps;
 mod validate;
+mod values;
 
 use crate::{
     cli::Command,
@@ -21,6 +29,9 @@ use crate::{
 pub(crate) fn execute(command: Command) -> Result<Exit, CommandError> {
     match command {
         Command::Run(args) => run::run(&args),
+        Command::Retry(args) => retry::retry(&args),
+        Command::Plan(args) => plan::plan(&args),
+        Command::Shell(args) => shell::shell(&args),
         Command::Validate(args) => validate::validate(&args),
         Command::History(command) => history::history(command),
         Command::Plugin(command) => plugin::plugin(command),

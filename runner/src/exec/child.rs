@@ -68,6 +68,9 @@ impl Processes {
         // A smaller pipe works, too: unprivileged users have a limit on the sum.
         let _ = rustix::pipe::fcntl_setpipe_size(&read, PIPE_SIZE);
         let mut command = std::process::Command::new(&program.argv[0]);
+        for name in &program.unset {
+            command.env_remove(name);
+        }
         command
             .args(&program.argv[1..])
             .envs(program.env.iter().map(|(key, value)| (key, value)))

@@ -87,3 +87,27 @@ impl Template {
         Ok(self.source.clone())
     }
 }
+
+impl Expression {
+    /// Whether a status function is used.
+    pub fn asks_status(&self) -> bool {
+        false
+    }
+
+    /// Its value.
+    pub fn holds(&self, _variables: &Variables) -> Result<bool, EvaluationError> {
+        Ok(true)
+    }
+}
+
+impl Template {
+    /// The string, when it has no expression.
+    pub fn as_plain(&self) -> Option<&str> {
+        Some(&self.source)
+    }
+
+    /// The value.
+    pub fn render_value(&self, variables: &Variables) -> Result<Value, EvaluationError> {
+        self.render(variables).map(Value::String)
+    }
+}

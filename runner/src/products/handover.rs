@@ -10,7 +10,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid},
+    fs::{AtFlags, FileType, Mode, OFlags},
     io::Errno,
 };
 
@@ -18,6 +18,7 @@ use super::{output_file, warning};
 use crate::{
     engine::message::{StepEnd, StepIndex},
     event::{Outcome, Problem, StepLog},
+    owner::Owner,
     text,
 };
 
@@ -31,7 +32,7 @@ pub struct Products {
     directory: Arc<OwnedFd>,
     path: PathBuf,
     /// Whom the files are given to.
-    owner: Option<(Uid, Gid)>,
+    owner: Owner,
 }
 
 /// The files of one attempt.
@@ -47,7 +48,7 @@ pub(super) type Moment = (i64, u64);
 
 impl Products {
     /// Uses `path`, which exists and is absolute, for the files. They are given to `owner`.
-    pub fn at(path: &Path, owner: Option<(Uid, Gid)>) -> io::Result<Self> {
+    pub fn at(path: &Path, owner: Owner) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = rustix::fs::open(path, flags, Mode::empty())?;
         Ok(Products { directory: Arc::new(directory), path: path.to_owned(), owner })
@@ -74,10 +75,7 @@ impl Products {
             }
             opened => opened?,
         };
-        if let Some((uid, gid)) = self.owner {
-            // Best effort: a file that stays root's is a nuisance, not a loss.
-            let _ = rustix::fs::fchown(&file, Some(uid), Some(gid));
-        }
+        self.owner.give_open(&file);
         let stat = rustix::fs::fstat(&file)?;
         Ok((stat.st_mtime, stat.st_mtime_nsec))
     }

@@ -6,6 +6,7 @@ use super::*;
 use crate::{
     engine::message::{StepContent, StepEnd, Stop},
     event::Outcome,
+    owner::Owner,
 };
 
 /// A workspace, with a build's directory in it.
@@ -13,7 +14,7 @@ fn place() -> (tempfile::TempDir, Products) {
     let workspace = tempfile::tempdir().unwrap();
     let build = workspace.path().join(".dcd/builds/0a");
     fs::create_dir_all(&build).unwrap();
-    let products = Products::at(&build, None).unwrap();
+    let products = Products::at(&build, Owner::of(&build)).unwrap();
     (workspace, products)
 }
 

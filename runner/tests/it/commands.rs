@@ -62,13 +62,14 @@ fn commands_that_read_a_pipeline_say_what_they_take() {
     $ dcd run --help
     Run a pipeline
 
-    Usage: dcd run [FILE]
+    Usage: dcd run [OPTIONS] [FILE]
 
     Arguments:
       [FILE]  The pipeline file [default: dcd.json]
 
     Options:
-      -h, --help  Print help
+      -j, --jobs <N>  How many steps may run at the same time [default: the number of processors]
+      -h, --help      Print help
 
     $ dcd validate --help
     Check a pipeline file, and the plugins that it uses, without running anything
@@ -198,12 +199,17 @@ fn a_wrong_command_line() {
 
     For more information, try '--help'.
     "#);
-    insta::assert_snapshot!(project.run(&["run", "--jobs", "3"]).expect(2).err, @r#"
-    error: unexpected argument '--jobs' found
+    insta::assert_snapshot!(project.run(&["run", "--steps", "3"]).expect(2).err, @r#"
+    error: unexpected argument '--steps' found
 
-      tip: to pass '--jobs' as a value, use '-- --jobs'
+      tip: to pass '--steps' as a value, use '-- --steps'
 
-    Usage: dcd run [FILE]
+    Usage: dcd run [OPTIONS] [FILE]
+
+    For more information, try '--help'.
+    "#);
+    insta::assert_snapshot!(project.run(&["run", "--jobs", "0"]).expect(2).err, @r#"
+    error: invalid value '0' for '--jobs <N>': number would be zero for non-zero type
 
     For more information, try '--help'.
     "#);
