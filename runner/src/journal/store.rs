@@ -78,11 +78,6 @@ impl Store {
         Store { root: workspace.join(".dcd"), owner: Owner::of(workspace) }
     }
 
-    /// Whom files in the workspace are given to.
-    pub fn owner(&self) -> Owner {
-        self.owner
-    }
-
     /// Makes the place and the journal of a new build.
     pub fn create_build(&self, id: &str) -> Result<(BuildDir, Writer), crate::journal::JournalError> {
         let path = self.root.join("builds").join(id);

@@ -7,6 +7,7 @@ use super::*;
 use crate::{
     engine::message::{StepContent, StepEnd, Stop},
     event::Outcome,
+    owner::Owner,
 };
 
 /// A workspace, with a build's directory in it.
