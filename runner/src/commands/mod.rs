@@ -2,6 +2,8 @@
 
 mod builds;
 mod collect;
+mod completions;
+mod doctor;
 mod history;
 mod init;
 mod load;
@@ -34,6 +36,8 @@ pub(crate) fn execute(command: Command) -> Result<Exit, CommandError> {
         Command::Shell(args) => shell::shell(&args),
         Command::Validate(args) => validate::validate(&args),
         Command::Init(args) => init::init(&args),
+        Command::Doctor(args) => doctor::doctor(&args),
+        Command::Completions(args) => completions::completions(&args),
         Command::History(command) => history::history(command),
         Command::Plugin(command) => plugin::plugin(command),
     }

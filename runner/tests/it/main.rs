@@ -8,6 +8,7 @@
 mod bad_input;
 mod bad_plugins;
 mod commands;
+mod doctor;
 mod grants;
 mod history_dir;
 mod history_fails;
