@@ -65,6 +65,11 @@ pub struct Template {
 }
 
 impl Expression {
+    /// The text, not looked at.
+    pub(super) fn unchecked(source: impl Into<String>) -> Self {
+        Expression { source: source.into() }
+    }
+
     /// Its text.
     pub fn source(&self) -> &str {
         &self.source
