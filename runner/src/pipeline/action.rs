@@ -123,7 +123,7 @@ pub(super) fn read_use(reader: &mut Reader<'_>, fields: &Fields<'_>, path: &Valu
     let expected = Expected { name: "the file", example: r#""include": "ci/rust.json""# };
     let path = reader.plain_string(path, expected);
     let (given, given_at) = fields.get("with").map(|value| read_given(reader, value)).unwrap_or_default();
-    let env = fields.get("env").map(|value| read_env(reader, value, Place::Given)).unwrap_or_default();
+    let env = fields.get("env").map(|value| read_env(reader, value, None)).unwrap_or_default();
     let continue_on_error = read_continue(reader, fields);
     Some(Use { path: path?, file: None, given, given_at, env, continue_on_error })
 }
@@ -143,7 +143,7 @@ fn read_given(reader: &mut Reader<'_>, value: &Value<'_>) -> Given {
         let read = match value {
             Value::StringLit(literal) if literal.value.contains("${{") => {
                 let text = reader.string(value, expected);
-                text.map(|text| TemplateValue::Template(template(reader, &text, Place::Given)))
+                text.map(|text| TemplateValue::Template(template(reader, &text, Place::GIVEN)))
             }
             _ => read_scalar(reader, value, expected).map(TemplateValue::Plain),
         };

@@ -135,10 +135,10 @@ pub(super) fn read_file(reader: &mut Reader<'_>, root: &Value<'_>, included: boo
         reader.string(value, Expected { name: "`$schema`", example });
     }
     // First, as expressions everywhere in the file name them.
-    reader.params = fields.get("params").map(|value| read_params(reader, value)).unwrap_or_default();
-    file.params.clone_from(&reader.params);
+    reader.scope.params = fields.get("params").map(|value| read_params(reader, value)).unwrap_or_default();
+    file.params.clone_from(&reader.scope.params);
     read_identity(reader, &fields, &mut file);
-    file.env = fields.get("env").map(|value| read_env(reader, value, Place::File)).unwrap_or_default();
+    file.env = fields.get("env").map(|value| read_env(reader, value, Some(Place::ENV))).unwrap_or_default();
     file.secrets = fields.get("secrets").map(|value| read_secrets(reader, value)).unwrap_or_default();
     let defaults = fields.get("defaults").and_then(|value| read_defaults(reader, value)).unwrap_or_default();
     file.timeout = fields.get("timeout").and_then(|value| read_duration(reader, value, "timeout"));
@@ -185,6 +185,7 @@ fn read_steps(reader: &mut Reader<'_>, fields: &Fields<'_>, defaults: &Defaults,
         let help = format!("write at least one step: {STEPS_EXAMPLE}");
         reader.refuse(reader.span(array), "`steps` is empty", help);
     }
+    reader.scope.look_ahead(&array.elements);
     refuse_same_names(reader, &array.elements);
     for element in &array.elements {
         match read_element(reader, element, defaults) {

@@ -61,7 +61,7 @@ fn convert(
             let text = Spanned { value: literal.value.clone().into_owned(), span: reader.span(literal) };
             match expressions {
                 Expressions::Taken if text.value.contains("${{") => {
-                    json.templates.insert(pointer.clone(), template(reader, &text, Place::Step));
+                    json.templates.insert(pointer.clone(), template(reader, &text, Place::WITH));
                 }
                 Expressions::Taken => {}
                 Expressions::Refused => {

@@ -18,7 +18,7 @@ pub struct ParamError {
     /// Which param, what was given, and what is wrong with that.
     pub message: String,
     /// What to do next.
-    pub help: String,
+    pub help: Option<String>,
 }
 
 impl ParamType {
@@ -142,11 +142,13 @@ impl Pipeline {
         let file = printable(&self.sources[used.source].path);
         let rendered = template.render(&variables).map_err(|error| ParamError {
             message: format!("the param `{}` of {file} has no value: {}", param.name.value, error.message),
-            help: error.help.unwrap_or_else(|| "mend the expression in `with`".to_owned()),
+            help: error.help,
         });
-        Some(rendered.and_then(|text| read(param, &text)).map_err(|error| ParamError {
-            help: format!("{}; it is given by `with` where {file} is used", error.help),
-            ..error
+        Some(rendered.and_then(|text| {
+            read(param, &text).map_err(|error| ParamError {
+                help: error.help.map(|help| format!("{help}; `with` gives it where {file} is used")),
+                ..error
+            })
         }))
     }
 }
@@ -162,7 +164,7 @@ fn read(param: &Param, text: &str) -> Result<Value, ParamError> {
         (Some(value), None) => Ok(value),
         (_, takes) => Err(ParamError {
             message: format!("the param `{name}` cannot be `{}`", printable(text)),
-            help: takes.unwrap_or_default(),
+            help: takes,
         }),
     }
 }
@@ -176,7 +178,7 @@ fn missing(param: &Param) -> ParamError {
     });
     ParamError {
         message: format!("the param `{name}`{about} must be given"),
-        help: format!("say it: --param {name}={}", printable(&value)),
+        help: Some(format!("say it: --param {name}={}", printable(&value))),
     }
 }
 
@@ -190,5 +192,5 @@ fn unknown(params: &[Param], name: &str) -> Option<ParamError> {
         None if params.is_empty() => "the pipeline has no params".to_owned(),
         None => format!("the pipeline's params are {}", listed(names(), "and")),
     };
-    Some(ParamError { message: format!("there is no param `{}`", printable(name)), help })
+    Some(ParamError { message: format!("there is no param `{}`", printable(name)), help: Some(help) })
 }

@@ -221,24 +221,15 @@ impl Placer<'_, '_> {
     ) -> BTreeMap<String, Vec<usize>> {
         let mut found = BTreeMap::new();
         for read in reads {
-            let group = local.names.get(&read.value);
-            match group {
-                Some(group) if group.steps.len() == 1 => {
+            match local.names.get(&read.value) {
+                Some(group) => {
                     found.insert(read.value.clone(), group.steps.clone().collect());
-                    self.reads.push(Read {
+                    self.reads.extend(group.last.iter().map(|step| Read {
                         reader,
-                        step: group.steps.start,
+                        step: *step,
                         at: read.span.clone(),
                         name: read.value.clone(),
-                    });
-                }
-                Some(group) => {
-                    let message = format!("`{}` is several steps", printable(&read.value));
-                    let prefix = local.outer.prefix.len();
-                    let first = &self.steps[group.steps.start].name.value;
-                    let first = printable(first.get(prefix..).unwrap_or(first));
-                    let help = format!("name one of them: steps[\"{first}\"]");
-                    self.errors.push(Diagnostic::new(read.span.clone(), message).help(help));
+                    }));
                 }
                 None if local.draft.order.names.contains_key(&read.value) => {
                     self.errors.push(not_needed(&read.value, &read.span));

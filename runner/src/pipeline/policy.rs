@@ -133,7 +133,7 @@ pub(super) fn read_defaults(reader: &mut Reader<'_>, value: &Value<'_>) -> Optio
     Some(Defaults {
         shell: fields.get("shell").and_then(|value| read_shell(reader, value)),
         timeout: fields.get("timeout").and_then(|value| read_duration(reader, value, "timeout")),
-        workdir: fields.get("workdir").and_then(|value| read_workdir(reader, value, Place::File)),
+        workdir: fields.get("workdir").and_then(|value| read_workdir(reader, value, Place::DEFAULT_WORKDIR)),
     })
 }
 
@@ -232,7 +232,7 @@ pub(super) fn read_lock(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Lo
         reader.refuse(name.span, "the name of this `lock` is empty", format!("write it like {EXAMPLE}"));
         return None;
     }
-    Some(Lock { name: template(reader, &name, Place::File), wait })
+    Some(Lock { name: template(reader, &name, Place::LOCK), wait })
 }
 
 /// Reads `retry`.

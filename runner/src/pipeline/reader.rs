@@ -1,6 +1,6 @@
 //! Reading a JSON syntax tree by hand: each helper reports what is wrong and goes on, so that one run shows all errors.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use jsonc_parser::{
     ast::{Array, Object, ObjectProp, Value},
@@ -9,8 +9,9 @@ use jsonc_parser::{
 use serde_json::Value as JsonValue;
 
 use super::{
-    Diagnostic, Param, Span, Spanned,
+    Diagnostic, Span, Spanned,
     diagnostic::{did_you_mean, printable},
+    embed::Scope,
 };
 
 /// Where expressions may stand, for those who write one elsewhere.
@@ -90,24 +91,15 @@ pub(super) struct Reader<'t> {
     /// Where the file begins in the places of all files.
     start: usize,
     errors: Vec<Diagnostic>,
-    /// What the file declares, for its expressions.
-    pub params: Vec<Param>,
-    /// A combination of the step's matrix, for its expressions.
-    pub matrix: BTreeMap<String, JsonValue>,
+    /// What the file's expressions can name.
+    pub scope: Scope,
     /// The steps that expressions read, since this was last taken.
     pub reads: Vec<Spanned<String>>,
 }
 
 impl<'t> Reader<'t> {
     pub(super) fn new(text: &'t str, start: usize) -> Self {
-        Self {
-            text,
-            start,
-            errors: Vec::new(),
-            params: Vec::new(),
-            matrix: BTreeMap::new(),
-            reads: Vec::new(),
-        }
+        Self { text, start, errors: Vec::new(), scope: Scope::default(), reads: Vec::new() }
     }
 
     /// All that was wrong.

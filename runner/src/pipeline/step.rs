@@ -200,8 +200,7 @@ pub(super) fn read_element(
         }
         _ => (vec![Cell::default()], true),
     };
-    // Combinations may have different keys; an expression may use any of them.
-    reader.matrix = cells.iter().flat_map(|cell| cell.values.clone()).collect();
+    reader.scope.enter(&cells);
     let needs = fields.get("needs").map(|value| read_needs(reader, value));
     reader.reads.clear();
     let condition = fields.get("if").map(|value| read_if(reader, value));
@@ -220,7 +219,7 @@ pub(super) fn read_element(
     } else {
         read_step(reader, &fields, name.as_ref(), defaults)?
     };
-    reader.matrix.clear();
+    reader.scope.enter(&[]);
     if include.is_none() && name.is_none() || !sound_matrix {
         return None;
     }
@@ -246,9 +245,10 @@ fn read_step(
     defaults: &Defaults,
 ) -> Option<Body> {
     let action = read_action(reader, fields, defaults);
-    let env = fields.get("env").map(|value| read_env(reader, value, Place::Step)).unwrap_or_default();
+    let env =
+        fields.get("env").map(|value| read_env(reader, value, Some(Place::STEP_ENV))).unwrap_or_default();
     let secrets = read_secret_names(reader, fields, &env);
-    let workdir = fields.get("workdir").and_then(|value| read_workdir(reader, value, Place::Step));
+    let workdir = fields.get("workdir").and_then(|value| read_workdir(reader, value, Place::WORKDIR));
     let runs = fields.get("run").is_some();
     let timeout = fields.get("timeout").and_then(|value| read_duration(reader, value, "timeout"));
     let retry = fields.get("retry").and_then(|value| read_retry(reader, value));

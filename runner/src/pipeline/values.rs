@@ -181,15 +181,27 @@ pub(super) fn check_own_variable(reader: &mut Reader<'_>, name: &str, at: &Span)
     true
 }
 
-/// Reads `env`, of a file or of a step.
-pub(super) fn read_env(reader: &mut Reader<'_>, value: &Value<'_>, place: Place) -> Vec<(String, Template)> {
+/// Reads `env`, of a file or of a step. Without a place for them, expressions are refused.
+pub(super) fn read_env(
+    reader: &mut Reader<'_>,
+    value: &Value<'_>,
+    place: Option<Place>,
+) -> Vec<(String, Template)> {
     let expected = Expected { name: "`env`", example: r#""env": { "RUST_LOG": "info" }"# };
     let Some(object) = reader.object(value, expected) else { return Vec::new() };
     let mut env = Vec::with_capacity(object.properties.len());
     for (name, at, value) in reader.entries(object) {
         check_own_variable(reader, name, &at);
         if let Some(value) = read_env_value(reader, &printable(name), value) {
-            env.push((name.to_owned(), template(reader, &value, place)));
+            let template = if let Some(place) = place {
+                template(reader, &value, place)
+            } else {
+                let help =
+                    "give it to the file through `with`, and write the variable in the file's own `env`";
+                reader.refuse_expression(&value.value, &value.span, help);
+                Template::plain(value.value)
+            };
+            env.push((name.to_owned(), template));
         }
     }
     env

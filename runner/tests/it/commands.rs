@@ -17,6 +17,7 @@ fn without_arguments_it_says_how_it_is_used() {
     Commands:
       run       Run a pipeline
       validate  Check a pipeline file, and the plugins that it uses, without running anything
+      init      Write a first pipeline, an image for it and the script `dcd` that runs it
       history   Look at builds
       plugin    Look at plugins
       help      Print this message or the help of the given subcommand(s)
@@ -26,7 +27,7 @@ fn without_arguments_it_says_how_it_is_used() {
       -V, --version  Print version
 
     First steps:
-      1. Write dcd.json:   {"steps": [{"name": "test", "run": "make test"}]}
+      1. Write dcd.json:   dcd init, or: {"steps": [{"name": "test", "run": "make test"}]}
       2. Run it:           dcd run
       3. See it again:     dcd history show latest
     "#);
@@ -62,13 +63,14 @@ fn commands_that_read_a_pipeline_say_what_they_take() {
     $ dcd run --help
     Run a pipeline
 
-    Usage: dcd run [FILE]
+    Usage: dcd run [OPTIONS] [FILE]
 
     Arguments:
       [FILE]  The pipeline file [default: dcd.json]
 
     Options:
-      -h, --help  Print help
+      -j, --jobs <N>  How many steps may run at the same time [default: the number of processors]
+      -h, --help      Print help
 
     $ dcd validate --help
     Check a pipeline file, and the plugins that it uses, without running anything
@@ -198,12 +200,17 @@ fn a_wrong_command_line() {
 
     For more information, try '--help'.
     "#);
-    insta::assert_snapshot!(project.run(&["run", "--jobs", "3"]).expect(2).err, @r#"
-    error: unexpected argument '--jobs' found
+    insta::assert_snapshot!(project.run(&["run", "--steps", "3"]).expect(2).err, @r#"
+    error: unexpected argument '--steps' found
 
-      tip: to pass '--jobs' as a value, use '-- --jobs'
+      tip: to pass '--steps' as a value, use '-- --steps'
 
-    Usage: dcd run [FILE]
+    Usage: dcd run [OPTIONS] [FILE]
+
+    For more information, try '--help'.
+    "#);
+    insta::assert_snapshot!(project.run(&["run", "--jobs", "0"]).expect(2).err, @r#"
+    error: invalid value '0' for '--jobs <N>': number would be zero for non-zero type
 
     For more information, try '--help'.
     "#);
