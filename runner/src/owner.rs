@@ -29,8 +29,8 @@ impl Owner {
         }
     }
 
-    /// [`Owner::give`] for what is open.
-    pub fn give_file(self, file: impl AsFd) {
+    /// [`Owner::give`] for a file that is open, whatever its path leads to meanwhile.
+    pub fn give_open(self, file: impl AsFd) {
         if let Some((uid, gid)) = self.0 {
             let _ = rustix::fs::fchown(file, Some(uid), Some(gid));
         }

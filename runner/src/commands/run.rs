@@ -28,6 +28,7 @@ use crate::{
     git,
     history::{self, UploadError},
     journal::{BuildDir, JournalError, Store, StoreError, Writer},
+    owner::Owner,
     pipeline::{Pipeline, Step},
     products::Products,
     report::{self, Human, Style},
@@ -71,6 +72,8 @@ fn build(
     let id = Uuid::now_v7();
     let store = Store::at(&workspace);
     let (place, mut journal) = store.create_build(&id.to_string()).map_err(|error| journal_error(&error))?;
+    let products = Products::at(place.path(), Owner::of(&workspace));
+    let products = products.map_err(|error| no_place(&place, &error))?;
     let component = component(&pipeline, &facts, &workspace);
     let mut context = BuildContext { id: id.to_string(), number: None, component, workspace, facts };
 
@@ -106,7 +109,6 @@ fn build(
     };
     let hidden = secrets::variables(&pipeline);
     let environment = Environment::new(&pipeline, &context, &params, secrets, hidden);
-    let products = Products::at(place.path(), store.owner()).map_err(|error| no_place(&place, &error))?;
     let steps = BuildSteps::new(pipeline, context, processes.clone(), products, plugins.steps, environment);
     let lock = steps.lock();
     let mut dispatcher = Dispatcher::new(journal, steps, vec![Box::new(human)]).map_err(run_error)?;

@@ -75,7 +75,7 @@ impl Products {
             }
             opened => opened?,
         };
-        self.owner.give_file(&file);
+        self.owner.give_open(&file);
         let stat = rustix::fs::fstat(&file)?;
         Ok((stat.st_mtime, stat.st_mtime_nsec))
     }

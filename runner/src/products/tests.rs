@@ -1,4 +1,3 @@
-use crate::owner::Owner;
 use std::{fs, os::unix::fs::symlink, path::Path, time::Duration};
 
 use tokio::sync::mpsc;
@@ -7,6 +6,7 @@ use super::*;
 use crate::{
     engine::message::{StepContent, StepEnd, Stop},
     event::Outcome,
+    owner::Owner,
 };
 
 /// A workspace, with a build's directory in it.
