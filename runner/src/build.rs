@@ -1,6 +1,6 @@
 //! A build, as its events add up to it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 
@@ -41,8 +41,8 @@ pub struct Build {
     pub steps: Vec<Step>,
     /// The id of the build that this one takes up again.
     pub retry_of: Option<String>,
-    /// The step that the newest event was about: the next one is about it or its neighbour, as a rule.
-    cursor: usize,
+    /// Where each step stands, by its name.
+    places: HashMap<String, usize>,
 }
 
 /// A step of a build.
@@ -122,6 +122,8 @@ impl Build {
                         ..Step::default()
                     })
                     .collect();
+                let names = self.steps.iter().map(|step| step.name.clone());
+                self.places = names.zip(0..).collect();
             }
             Body::BuildNumbered(body) => self.number = Some(body.number),
             Body::BuildFacts(facts) => self.facts = (**facts).clone(),
@@ -221,7 +223,7 @@ impl Build {
 
     /// The step of that name.
     pub fn step_named(&self, name: &str) -> Option<&Step> {
-        self.position(name).map(|position| &self.steps[position])
+        self.places.get(name).and_then(|place| self.steps.get(*place))
     }
 
     fn step(&mut self, event: &Event) -> Option<&mut Step> {
@@ -229,14 +231,7 @@ impl Build {
     }
 
     fn step_mut(&mut self, name: &str) -> Option<&mut Step> {
-        self.cursor = self.position(name)?;
-        self.steps.get_mut(self.cursor)
-    }
-
-    fn position(&self, name: &str) -> Option<usize> {
-        let is_named = |position: &usize| self.steps.get(*position).is_some_and(|step| step.name == name);
-        let near = [self.cursor, self.cursor + 1].into_iter().find(is_named);
-        near.or_else(|| self.steps.iter().position(|step| step.name == name))
+        self.places.get(name).and_then(|place| self.steps.get_mut(*place))
     }
 }
 

@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 const FIRST_STEPS: &str = "\
 First steps:
-  1. Write dcd.json:   {\"steps\": [{\"name\": \"test\", \"run\": \"make test\"}]}
+  1. Write dcd.json:   dcd init, or: {\"steps\": [{\"name\": \"test\", \"run\": \"make test\"}]}
   2. Run it:           dcd run
   3. See it again:     dcd history show latest";
 
@@ -32,6 +32,8 @@ pub enum Command {
     Shell(ShellArgs),
     /// Check a pipeline file, and the plugins that it uses, without running anything
     Validate(ValidateArgs),
+    /// Write a first pipeline, an image for it and the script `dcd` that runs it
+    Init(InitArgs),
     /// Look at builds
     #[command(subcommand, arg_required_else_help = true)]
     History(HistoryCommand),
@@ -170,6 +172,23 @@ pub struct ValidateArgs {
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// `dcd init`
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// What your image is to be called; else a name beside the repository's remote, or one under localhost/
+    #[arg(long, value_name = "NAME")]
+    pub image: Option<String>,
+    /// The image with your project's tools, which yours is built upon; else one that fits the project
+    #[arg(long, value_name = "IMAGE")]
+    pub base: Option<String>,
+    /// The image that /dcd is copied from; else the released one of this version
+    #[arg(long, value_name = "IMAGE")]
+    pub stock: Option<String>,
+    /// Say which files would be written, and write none
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// `dcd history`

@@ -4,6 +4,7 @@ mod attempt;
 mod builds;
 mod collect;
 mod history;
+mod init;
 mod load;
 mod locking;
 mod output;
@@ -33,6 +34,7 @@ pub(crate) fn execute(command: Command) -> Result<Exit, CommandError> {
         Command::Plan(args) => plan::plan(&args),
         Command::Shell(args) => shell::shell(&args),
         Command::Validate(args) => validate::validate(&args),
+        Command::Init(args) => init::init(&args),
         Command::History(command) => history::history(command),
         Command::Plugin(command) => plugin::plugin(command),
     }

@@ -99,7 +99,7 @@ impl Environment {
     fn render(&self, template: &Template, place: Place<'_>) -> Result<String, EvaluationError> {
         match template.as_plain() {
             Some(text) => Ok(text.to_owned()),
-            None => template.render(&self.values.variables(place)),
+            None => template.render(&self.values.variables(place, template.roots())),
         }
     }
 
@@ -147,8 +147,8 @@ impl Environment {
         if with.templates.is_empty() {
             return Ok(with);
         }
-        let variables = self.values.variables(place(step, env));
         for (pointer, template) in std::mem::take(&mut with.templates) {
+            let variables = self.values.variables(place(step, env), template.roots());
             if let Some(value) = with.value.pointer_mut(&pointer) {
                 *value = template.render_value(&variables)?;
             }
@@ -169,8 +169,8 @@ impl Environment {
         }
         let Some(expression) = expression else { return Ok(None) };
         let env = self.scopes[*scope].clone()?;
-        let variables =
-            self.values.variables(Place { scope: *scope, matrix, reads, env: &env, status: status.status });
+        let place = Place { scope: *scope, matrix, reads, env: &env, status: status.status };
+        let variables = self.values.variables(place, expression.value.roots());
         let holds = expression.value.holds(&variables)?;
         Ok((!holds).then(|| format!("its `if` does not hold: {}", expression.value.source())))
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::{
     commands::steps::BuildContext,
@@ -10,7 +10,7 @@ use crate::{
     facts::{Fact, Facts},
     pipeline::{
         Pipeline,
-        expression::{Status, Variables},
+        expression::{Root, Status, Variables},
     },
 };
 
@@ -72,17 +72,26 @@ impl Values {
         self.steps[step].iter().filter_map(|step| step["outputs"].as_object()).flatten()
     }
 
-    /// What an expression at this place can read.
-    pub(super) fn variables(&self, place: Place<'_>) -> Variables {
-        let mut roots = self.fixed.clone();
-        roots.insert("params", self.params[place.scope].clone());
-        roots.insert("matrix", json!(place.matrix));
-        let env = self.own_env.iter().chain(place.env);
-        let env: Map<_, _> = env.map(|(name, value)| (name.clone(), Value::String(value.clone()))).collect();
-        roots.insert("env", Value::Object(env));
-        let read = |(name, steps): (&String, &Vec<usize>)| Some((name.clone(), self.read(steps)?));
-        roots.insert("steps", Value::Object(place.reads.iter().filter_map(read).collect()));
+    /// What an expression at this place reads that starts with these names.
+    pub(super) fn variables(&self, place: Place<'_>, roots: impl Iterator<Item = Root>) -> Variables {
+        let roots = roots.map(|root| (root.name(), self.root(root, place))).collect();
         Variables { roots, status: place.status }
+    }
+
+    fn root(&self, root: Root, place: Place<'_>) -> Value {
+        match root {
+            Root::Params => self.params[place.scope].clone(),
+            Root::Matrix => json!(place.matrix),
+            Root::Env => {
+                let env = self.own_env.iter().chain(place.env);
+                Value::Object(env.map(|(name, value)| (name.clone(), value.as_str().into())).collect())
+            }
+            Root::Steps => {
+                let read = |(name, steps): (&String, &Vec<usize>)| Some((name.clone(), self.read(steps)?));
+                Value::Object(place.reads.iter().filter_map(read).collect())
+            }
+            Root::Build | Root::Git | Root::Image => self.fixed.get(root.name()).cloned().unwrap_or_default(),
+        }
     }
 
     /// A step as others see it; of several, those of a matrix, the worst.
@@ -106,37 +115,29 @@ fn fixed(pipeline: &Pipeline, context: &BuildContext) -> BTreeMap<&'static str, 
     BTreeMap::from([
         (
             "build",
-            without_null(json!({
+            json!({
                 "id": context.id,
                 "number": context.number,
                 "component": context.component,
                 "pipeline": pipeline.name,
-            })),
+            }),
         ),
         (
             "git",
-            without_null(json!({
+            json!({
                 "commit": text(git.map(|git| &git.commit)),
                 "tree": text(git.map(|git| &git.tree)),
                 "branch": text(git.map(|git| &git.branch)),
                 "dirty": git.and_then(|git| git.dirty.known()),
                 "remote": text(git.map(|git| &git.remote)),
-            })),
+            }),
         ),
         (
             "image",
-            without_null(json!({
+            json!({
                 "digest": text(image.map(|image| &image.digest)),
                 "id": image.map(|image| image.id.clone()),
-            })),
+            }),
         ),
     ])
-}
-
-/// What is not known is missing, so that `has(git.branch)` tells.
-fn without_null(value: Value) -> Value {
-    match value {
-        Value::Object(map) => Value::Object(map.into_iter().filter(|(_, value)| !value.is_null()).collect()),
-        other => other,
-    }
 }

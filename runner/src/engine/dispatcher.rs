@@ -295,3 +295,6 @@ impl Show {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

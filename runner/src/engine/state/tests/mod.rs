@@ -1,6 +1,9 @@
 //! What the state decides, without a process.
 
 mod courses;
+mod random;
+mod rules;
+mod simulation;
 
 use super::*;
 
