@@ -64,7 +64,7 @@ fn build(
 ) -> Result<Exit, CommandError> {
     let _inside = runtime.enter();
     let mut interrupts = signal::interrupts().map_err(|error| no_signals(&error))?;
-    let reaper = Reaper::start(std::process::id() == 1).map_err(|error| no_signals(&error))?;
+    let reaper = Reaper::start().map_err(|error| no_signals(&error))?;
     let processes = Processes::new(reaper);
 
     let Prepared { workspace, loaded: Loaded { pipeline, .. }, params, left_out, secrets, retry_of } =
