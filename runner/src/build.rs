@@ -58,6 +58,8 @@ pub struct Step {
     pub conclusion: Option<Outcome>,
     /// Why it was not run.
     pub reason: Option<String>,
+    /// It was not asked for, or had succeeded in the build that this one takes up again.
+    pub left_out: bool,
     /// Its tries.
     pub attempts: Vec<Attempt>,
     /// Values that later steps can read.
@@ -130,6 +132,12 @@ impl Build {
                 self.reason.clone_from(&body.reason);
                 self.finished_at = Some(event.at);
                 self.duration_ms = Some(body.duration_ms);
+                // A build can end before its first step.
+                for step in self.steps.iter_mut().filter(|step| step.outcome.is_none()) {
+                    step.outcome = Some(Outcome::Skip);
+                    step.conclusion = Some(Outcome::Skip);
+                    step.reason.clone_from(&body.reason);
+                }
             }
             Body::AttemptStarted(body) => {
                 if let Some(step) = self.step(event) {
@@ -158,6 +166,7 @@ impl Build {
                     step.outputs.clone_from(&body.outputs);
                     step.summary.clone_from(&body.summary);
                     step.flaky = body.flaky;
+                    step.left_out = body.left_out;
                 }
             }
             Body::StepArtifacts(body) => {

@@ -89,6 +89,10 @@ pub struct Facts {
     pub definition: Fact<Definition>,
     /// The plugins that the pipeline uses.
     pub plugins: Vec<Plugin>,
+    /// The values of the pipeline's params.
+    pub params: BTreeMap<String, serde_json::Value>,
+    /// The names of the secrets that its steps got, and never their values.
+    pub secrets: Vec<String>,
 }
 
 /// The state of the repository.

@@ -47,6 +47,7 @@ impl Collecting {
             dcd_version: env!("CARGO_PKG_VERSION").to_owned(),
             definition: Fact::Known(loaded.definition.clone()),
             plugins,
+            ..Facts::default()
         }
     }
 }

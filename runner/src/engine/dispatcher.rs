@@ -13,7 +13,7 @@ use crate::{
         ports::{Log, Sink, Steps},
         state::{BuildEnd, Effect, Input, Options, State, StepSpec},
     },
-    event::{Body, Event, StepName},
+    event::{Body, BuildFinished, Event, Outcome, StepName},
 };
 
 /// Messages of steps that may wait. Each may hold a piece of output, so this bounds the memory.
@@ -81,6 +81,19 @@ where
     /// Shows an event that was kept before there was a dispatcher.
     pub fn show(&mut self, event: Event) {
         self.show.send(Shown { events: vec![event], ..Shown::default() });
+    }
+
+    /// Ends the build before its first step.
+    pub async fn abandon(
+        mut self,
+        reason: String,
+        mut interrupts: mpsc::UnboundedReceiver<i32>,
+    ) -> Result<(BuildEnd, L), RunError<L::Error>> {
+        let outcome = Outcome::Error;
+        let finished = BuildFinished { outcome, duration_ms: 0, reason: Some(reason), signal: None };
+        self.emit(Body::BuildFinished(finished))?;
+        self.show.finish(&mut interrupts).await.map_err(RunError::Report)?;
+        Ok((BuildEnd { outcome, signal: None }, self.log))
     }
 
     /// Runs all steps. `early` is a signal that came before the start, `interrupts` are signals that ask the

@@ -68,6 +68,9 @@ impl Processes {
         // A smaller pipe works, too: unprivileged users have a limit on the sum.
         let _ = rustix::pipe::fcntl_setpipe_size(&read, PIPE_SIZE);
         let mut command = std::process::Command::new(&program.argv[0]);
+        for name in &program.unset {
+            command.env_remove(name);
+        }
         command
             .args(&program.argv[1..])
             .envs(program.env.iter().map(|(key, value)| (key, value)))
@@ -88,108 +91,122 @@ impl Processes {
     }
 }
 
-/// Runs a program as a step's attempt. All it prints and its end go to `messages`.
-pub async fn run(
-    processes: Processes,
-    program: Program,
-    step: StepIndex,
-    messages: mpsc::Sender<StepMessage>,
-    control: mpsc::UnboundedReceiver<Stop>,
-) {
-    let end = match processes.spawn(&program) {
-        Ok(running) => follow(&processes, running, step, &messages, control, is_shell(&program)).await,
-        Err(error) => StepEnd::error(program.problem(&error)),
-    };
-    // The dispatcher is gone only when the build was given up.
-    let _ = messages.send(StepMessage { step, content: StepContent::Finished(Box::new(end)) }).await;
+/// How a process ended.
+pub struct Ended {
+    /// As the process itself says it.
+    pub end: StepEnd,
+    /// It was asked to stop, so its end says nothing about its work.
+    pub stopped: bool,
 }
 
-async fn follow(
+/// Runs a program as a step's attempt, to its end. All it prints goes to `messages`.
+pub async fn run(
     processes: &Processes,
-    mut running: Running,
+    program: &Program,
     step: StepIndex,
     messages: &mpsc::Sender<StepMessage>,
-    mut control: mpsc::UnboundedReceiver<Stop>,
-    shell: bool,
-) -> StepEnd {
-    let mut pieces = Pieces::default();
-    let mut status = None;
-    // What the pipe still held when the process ended: that much is the step's, however long it takes to keep.
-    let mut owed = 0;
-    let mut patience: Option<Instant> = None;
-    let mut open = true;
-    while status.is_none() || open {
-        let due = pieces.due();
-        if status.is_some() && owed == 0 {
-            patience.get_or_insert_with(|| Instant::now() + LEAK_WAIT);
-        }
-        let piece = tokio::select! {
-            biased;
-            Some(stop) = control.recv() => {
-                signal_group(running.pid, stop);
-                None
+    control: &mut mpsc::UnboundedReceiver<Stop>,
+) -> Ended {
+    let running = match processes.spawn(program) {
+        Ok(running) => running,
+        Err(error) => return Ended { end: StepEnd::error(program.problem(&error)), stopped: false },
+    };
+    let mut following = Following { pid: running.pid, step, messages, control, stopped: false };
+    let (status, left) = following.follow(running).await;
+    let leaked = left.is_some();
+    if let Some(output) = left {
+        tokio::spawn(discard(output));
+    } else if rustix::process::test_kill_process_group(following.pid).is_err() {
+        processes.groups().remove(&following.pid);
+    }
+    let end = StepEnd { leaked, ..end_of(status, is_shell(program)) };
+    Ended { end, stopped: following.stopped }
+}
+
+struct Following<'a> {
+    pid: Pid,
+    step: StepIndex,
+    messages: &'a mpsc::Sender<StepMessage>,
+    control: &'a mut mpsc::UnboundedReceiver<Stop>,
+    stopped: bool,
+}
+
+impl Following<'_> {
+    /// Hands over all that the process prints, until it ended. The pipe comes back when somebody else still
+    /// holds it.
+    async fn follow(&mut self, mut running: Running) -> (Option<WaitStatus>, Option<pipe::Receiver>) {
+        let mut pieces = Pieces::default();
+        let mut status = None;
+        // What the pipe still held when the process ended: that much is the step's, however long it takes to keep.
+        let mut owed = 0;
+        let mut patience: Option<Instant> = None;
+        let mut open = true;
+        while status.is_none() || open {
+            let due = pieces.due();
+            if status.is_some() && owed == 0 {
+                patience.get_or_insert_with(|| Instant::now() + LEAK_WAIT);
             }
-            ended = &mut running.status, if status.is_none() => {
-                status = Some(ended.ok());
-                owed = rustix::io::ioctl_fionread(&running.output).unwrap_or(0);
-                None
-            }
-            // Before the output: what was left behind may print without end.
-            () = at(patience) => break,
-            read = running.output.read_buf(pieces.space()), if open => match read {
-                Ok(0) | Err(_) => {
-                    open = false;
+            let piece = tokio::select! {
+                biased;
+                Some(stop) = self.control.recv() => {
+                    self.stop(stop);
                     None
                 }
-                Ok(read) => {
-                    owed = owed.saturating_sub(read as u64);
-                    pieces.after_read(Instant::now())
+                ended = &mut running.status, if status.is_none() => {
+                    status = Some(ended.ok());
+                    owed = rustix::io::ioctl_fionread(&running.output).unwrap_or(0);
+                    None
                 }
-            },
-            () = at(due) => pieces.rest(),
-        };
-        if let Some(bytes) = piece {
-            say(messages, step, bytes, running.pid, &mut control).await;
+                // Before the output: what was left behind may print without end.
+                () = at(patience) => break,
+                read = running.output.read_buf(pieces.space()), if open => match read {
+                    Ok(0) | Err(_) => {
+                        open = false;
+                        None
+                    }
+                    Ok(read) => {
+                        owed = owed.saturating_sub(read as u64);
+                        pieces.after_read(Instant::now())
+                    }
+                },
+                () = at(due) => pieces.rest(),
+            };
+            if let Some(bytes) = piece {
+                self.say(bytes).await;
+            }
+        }
+        if let Some(bytes) = pieces.rest() {
+            self.say(bytes).await;
+        }
+        (status.flatten(), open.then_some(running.output))
+    }
+
+    /// Hands a piece over. However long that takes, the step can be stopped meanwhile.
+    async fn say(&mut self, bytes: Bytes) {
+        loop {
+            tokio::select! {
+                biased;
+                Some(stop) = self.control.recv() => self.stop(stop),
+                permit = self.messages.reserve() => {
+                    if let Ok(permit) = permit {
+                        permit.send(StepMessage { step: self.step, content: StepContent::Output(bytes) });
+                    }
+                    return;
+                }
+            }
         }
     }
-    if let Some(bytes) = pieces.rest() {
-        say(messages, step, bytes, running.pid, &mut control).await;
+
+    fn stop(&mut self, stop: Stop) {
+        self.stopped = true;
+        signal_group(self.pid, stop);
     }
-    let leaked = open;
-    if leaked {
-        tokio::spawn(discard(running.output));
-    } else if rustix::process::test_kill_process_group(running.pid).is_err() {
-        processes.groups().remove(&running.pid);
-    }
-    StepEnd { leaked, ..end_of(status.flatten(), shell) }
 }
 
 /// A process that was left behind must not stop at a full or closed pipe.
 async fn discard(mut output: pipe::Receiver) {
     let mut buffer = vec![0; 4096];
     while output.read(&mut buffer).await.is_ok_and(|read| read > 0) {}
-}
-
-/// Hands a piece over. However long that takes, the step can be stopped meanwhile.
-async fn say(
-    messages: &mpsc::Sender<StepMessage>,
-    step: StepIndex,
-    bytes: Bytes,
-    group: Pid,
-    control: &mut mpsc::UnboundedReceiver<Stop>,
-) {
-    loop {
-        tokio::select! {
-            biased;
-            Some(stop) = control.recv() => signal_group(group, stop),
-            permit = messages.reserve() => {
-                if let Ok(permit) = permit {
-                    permit.send(StepMessage { step, content: StepContent::Output(bytes) });
-                }
-                return;
-            }
-        }
-    }
 }
 
 async fn at(time: Option<Instant>) {

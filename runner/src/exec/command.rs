@@ -16,20 +16,27 @@ pub struct Program {
     pub argv: Vec<OsString>,
     /// Added to the environment that the runner has.
     pub env: Vec<(String, String)>,
+    /// Taken away from the environment that the runner has.
+    pub unset: Vec<String>,
     /// Where it starts; absolute.
     pub directory: PathBuf,
 }
 
 impl Program {
     /// What runs the command.
-    pub fn new(command: &Command, env: Vec<(String, String)>, directory: PathBuf) -> Self {
+    pub fn new(
+        command: &Command,
+        env: Vec<(String, String)>,
+        unset: Vec<String>,
+        directory: PathBuf,
+    ) -> Self {
         let argv = match command {
             Command::Shell { shell, script } => {
                 shell.iter().map(OsString::from).chain([script.into()]).collect()
             }
             Command::Exec(argv) => argv.iter().map(OsString::from).collect(),
         };
-        Program { argv, env, directory }
+        Program { argv, env, unset, directory }
     }
 
     /// What is wrong when the system refused to start it.

@@ -6,6 +6,6 @@ mod command;
 mod output;
 mod reaper;
 
-pub use child::{Processes, run};
+pub use child::{Ended, Processes, run};
 pub use command::Program;
 pub use reaper::Reaper;

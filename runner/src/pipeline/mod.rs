@@ -10,10 +10,12 @@ pub mod expression;
 mod json;
 mod model;
 mod names;
+mod params;
 mod parse;
 mod plugins;
 mod reader;
 mod render;
+mod select;
 mod step;
 mod syntax;
 
@@ -26,3 +28,4 @@ pub use model::{
 };
 pub use parse::parse;
 pub use render::render;
+pub use select::{Selection, SelectionError};

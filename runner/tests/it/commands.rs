@@ -17,6 +17,7 @@ fn without_arguments_it_says_how_it_is_used() {
     Commands:
       run       Run a pipeline
       validate  Check a pipeline file, and the plugins that it uses, without running anything
+      init      Write a first pipeline, an image for it and the script `dcd` that runs it
       history   Look at builds
       plugin    Look at plugins
       help      Print this message or the help of the given subcommand(s)
@@ -26,7 +27,7 @@ fn without_arguments_it_says_how_it_is_used() {
       -V, --version  Print version
 
     First steps:
-      1. Write dcd.json:   {"steps": [{"name": "test", "run": "make test"}]}
+      1. Write dcd.json:   dcd init, or: {"steps": [{"name": "test", "run": "make test"}]}
       2. Run it:           dcd run
       3. See it again:     dcd history show latest
     "#);

@@ -8,13 +8,17 @@
 mod bad_input;
 mod bad_plugins;
 mod commands;
+mod conditions;
 mod grants;
 mod history_dir;
 mod history_fails;
 mod http_plugin;
+mod init;
 mod journal;
 mod misdeeds;
 mod output;
+mod selecting;
 mod signals;
 mod steps;
 mod support;
+mod values;

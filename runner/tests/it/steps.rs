@@ -32,7 +32,7 @@ fn what_a_step_is_told() {
     let build = project.show("1");
     let (id, commit) = (build["id"].as_str().unwrap(), project.git_run(&["rev-parse", "HEAD"]));
     let root = project.path().display();
-    let lines = |own: &[&str]| {
+    let lines = |step: usize, own: &[&str]| {
         let mut lines: Vec<String> = [
             format!("BUILD_ID={id}"),
             "CI=no".into(),
@@ -46,7 +46,9 @@ fn what_a_step_is_told() {
             "DCD_GIT_DIRTY=false".into(),
             format!("DCD_GIT_SHA={commit}"),
             "DCD_IMAGE_DIGEST=".into(),
+            format!("DCD_OUTPUT={root}/.dcd/builds/{id}/output-{step}-1"),
             "DCD_PIPELINE=release".into(),
+            format!("DCD_SUMMARY={root}/.dcd/builds/{id}/summary-{step}-1"),
             "DCD_USER=ada@example.com".into(),
             format!("DCD_WORKSPACE={root}"),
             format!("GIT_SHA={commit}"),
@@ -61,11 +63,38 @@ fn what_a_step_is_told() {
     };
     let pwd = format!("PWD={root}");
     let sub = format!("{pwd}/sub");
-    assert_eq!(environment(&project, "1", "first"), lines(&["DCD_STEP=first", "T_B=step", "T_D=", &sub]));
+    assert_eq!(environment(&project, "1", "first"), lines(0, &["DCD_STEP=first", "T_B=step", "T_D=", &sub]));
     assert_eq!(
         environment(&project, "1", "second one"),
-        lines(&["DCD_STEP=second one", "T_B=pipeline", &pwd])
+        lines(1, &["DCD_STEP=second one", "T_B=pipeline", &pwd])
     );
+}
+
+#[test]
+fn what_a_step_hands_over() {
+    let project = Project::new().pipeline(json!({ "steps": [
+        {
+            "name": "good",
+            "run": "test -f \"$DCD_OUTPUT\" && test ! -s \"$DCD_SUMMARY\"\n\
+                echo tag=v1 >>\"$DCD_OUTPUT\"\necho '# Done' >>\"$DCD_SUMMARY\"",
+        },
+        { "name": "failed", "run": "echo half=done >>\"$DCD_OUTPUT\"; exit 1", "continue_on_error": true },
+        { "name": "bad", "run": "echo nonsense >>\"$DCD_OUTPUT\"", "continue_on_error": true },
+        { "name": "link", "run": "ln -sf /etc/passwd \"$DCD_OUTPUT\"", "continue_on_error": true },
+    ] }));
+    project.run(&["run"]).expect(0);
+    let build = project.show("1");
+    let of = |step: usize, key: &str| build["steps"][step][key].clone();
+    assert_eq!((of(0, "outputs"), of(0, "summary")), (json!({ "tag": "v1" }), json!("# Done\n")));
+    assert_eq!((of(1, "outcome"), of(1, "outputs")), (json!("failure"), json!({ "half": "done" })));
+    assert_eq!((of(2, "outcome"), of(2, "outputs")), (json!("error"), json!({})));
+    assert_eq!((of(3, "outcome"), of(3, "outputs")), (json!("error"), json!({})));
+    let problem = |step: usize| build["steps"][step]["attempts"][0]["problem"]["message"].clone();
+    assert!(problem(2).as_str().unwrap().contains("DCD_OUTPUT line 1"), "{}", problem(2));
+    assert_eq!(problem(3), "the step put something else than a file in the place of DCD_OUTPUT");
+    let place = project.journals()[0].parent().unwrap().to_owned();
+    let left: Vec<_> = std::fs::read_dir(place).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["journal"], "its files are gone");
 }
 
 #[test]

@@ -98,6 +98,7 @@ impl State {
             attempts: attempt,
             flaky: outcome == Outcome::Success && attempt > 1,
             reason: None,
+            left_out: false,
             outputs: end.outputs,
             summary: end.summary,
         };

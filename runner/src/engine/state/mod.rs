@@ -211,7 +211,8 @@ impl State {
     fn consider(&mut self, step: StepIndex, now: Duration, effects: &mut Vec<Effect>) {
         let spec = &mut self.specs[step];
         if let Some(left_out) = spec.left_out.take() {
-            let result = StepFinished { outputs: left_out.outputs, ..skipped(left_out.reason) };
+            let result =
+                StepFinished { left_out: true, outputs: left_out.outputs, ..skipped(left_out.reason) };
             return self.conclude(step, result, false, now, effects);
         }
         let at_once = self.cancelling.is_some_and(|cancelling| cancelling.at_once);
@@ -323,6 +324,7 @@ fn skipped(reason: String) -> StepFinished {
         attempts: 0,
         flaky: false,
         reason: Some(reason),
+        left_out: false,
         outputs: BTreeMap::new(),
         summary: None,
     }
