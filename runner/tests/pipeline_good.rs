@@ -4,14 +4,19 @@
 
 use std::time::{Duration, Instant};
 
-use dcd::pipeline::{self, Action, Command, Pipeline};
+use dcd::pipeline::{self, Action, Command, Pipeline, Wrong};
 use serde_json::json;
 
 const GOOD: &str = include_str!("golden/pipeline-good.jsonc");
 
+fn read(text: &str, path: &str) -> Result<Pipeline, Wrong> {
+    pipeline::parse(text, path, &mut |path| Err(format!("there is no file {path}")))
+}
+
 fn parse(text: &str) -> Pipeline {
-    pipeline::parse(text, "ci/dcd.json")
-        .unwrap_or_else(|errors| panic!("{}", pipeline::render(&errors, "dcd.json", text, false, 100)))
+    read(text, "ci/dcd.json").unwrap_or_else(|wrong| {
+        panic!("{}", pipeline::render(&wrong.diagnostics, &wrong.sources, false, 100))
+    })
 }
 
 #[test]
@@ -85,7 +90,7 @@ fn a_pipeline_has_its_files_name() {
     for (file, name) in
         [("dcd.json", "dcd"), ("ci/release.jsonc", "release"), ("", "pipeline"), (" .json", "pipeline")]
     {
-        assert_eq!(pipeline::parse(text, file).unwrap().name, name);
+        assert_eq!(read(text, file).unwrap().name, name);
     }
 }
 
@@ -100,10 +105,10 @@ fn a_byte_order_mark_and_line_ends_change_nothing() {
 #[test]
 fn damage_is_reported_and_never_a_panic() {
     let check = |text: &str| {
-        if let Err(errors) = pipeline::parse(text, "dcd.json") {
-            assert!(!errors.is_empty(), "{text}");
-            assert!(errors.is_sorted_by_key(|error| error.span.start), "{text}");
-            let shown = pipeline::render(&errors, "dcd.json", text, false, 80);
+        if let Err(Wrong { diagnostics, sources }) = read(text, "dcd.json") {
+            assert!(!diagnostics.is_empty(), "{text}");
+            assert!(diagnostics.is_sorted_by_key(|error| error.span.start), "{text}");
+            let shown = pipeline::render(&diagnostics, &sources, false, 80);
             assert!(!shown.contains("Failed to read contents"), "{shown}");
         }
     };
@@ -135,8 +140,8 @@ fn time_grows_with_the_file_only() {
 
     let wrong = text.replace("\"run\"", "\"rum\"");
     let start = Instant::now();
-    let errors = pipeline::parse(&wrong, "dcd.json").unwrap_err();
-    assert_eq!(errors.len(), 10_000);
-    assert!(pipeline::render(&errors, "dcd.json", &wrong, false, 100).lines().count() < 300);
+    let Wrong { diagnostics, sources } = read(&wrong, "dcd.json").unwrap_err();
+    assert_eq!(diagnostics.len(), 10_000);
+    assert!(pipeline::render(&diagnostics, &sources, false, 100).lines().count() < 300);
     assert!(start.elapsed() < Duration::from_mins(1), "{:?}", start.elapsed());
 }

@@ -3,6 +3,8 @@
 mod attempt;
 mod builds;
 mod collect;
+mod completions;
+mod doctor;
 mod history;
 mod init;
 mod load;
@@ -35,6 +37,8 @@ pub(crate) fn execute(command: Command) -> Result<Exit, CommandError> {
         Command::Shell(args) => shell::shell(&args),
         Command::Validate(args) => validate::validate(&args),
         Command::Init(args) => init::init(&args),
+        Command::Doctor(args) => doctor::doctor(&args),
+        Command::Completions(args) => completions::completions(&args),
         Command::History(command) => history::history(command),
         Command::Plugin(command) => plugin::plugin(command),
     }
