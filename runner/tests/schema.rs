@@ -23,6 +23,7 @@ const UNSEEN: &[(&str, &str)] = &[
     ("needs_unknown", "which steps there are"),
     ("number_out_of_range", "its range is no matter of JSON"),
     ("reads", "expressions are strings"),
+    ("reads_many", "expressions are strings"),
     ("require_history", "it may stand in another file than `history`"),
     ("secret_names", "which secrets there are"),
     ("use_conflicts", "what another file says"),
