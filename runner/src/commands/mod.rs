@@ -7,7 +7,9 @@ mod load;
 mod output;
 mod plugin;
 mod replicate;
+mod reports;
 mod run;
+mod screen;
 mod steps;
 mod validate;
 

@@ -12,6 +12,8 @@ use crate::{
         load::{self, Loaded, Plugins},
         output::{self, print},
         replicate::Replication,
+        reports::Reports,
+        screen::{self, Screen},
         steps::{BuildContext, BuildSteps},
     },
     engine::{
@@ -26,12 +28,13 @@ use crate::{
     history::{self, UploadError},
     journal::{JournalError, Store, StoreError},
     pipeline::{Action, Command, Pipeline, Step},
-    report::{Human, Style},
+    report::{Mode, Style},
     signal, text,
 };
 
 pub(super) fn run(args: &RunArgs) -> Result<Exit, CommandError> {
     let workspace = load::workspace()?;
+    let mode = screen::mode(args.shown.output)?;
     let loaded = load::pipeline(&workspace, &args.file)?;
     // While git and Docker answer, plugins are compiled.
     let collecting = collect::start(&workspace);
@@ -41,7 +44,8 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit, CommandError> {
         .enable_all()
         .build()
         .map_err(|error| CommandError::environment(format!("the runtime cannot be started: {error}")))?;
-    build(&runtime, &workspace, loaded, plugins, facts)
+    let reports = Reports::new(&args.shown.reports, &workspace);
+    build(&runtime, &workspace, loaded, plugins, facts, mode, reports)
 }
 
 fn build(
@@ -50,6 +54,8 @@ fn build(
     loaded: Loaded,
     mut plugins: Plugins,
     facts: Facts,
+    mode: Mode,
+    mut reports: Reports,
 ) -> Result<Exit, CommandError> {
     let _inside = runtime.enter();
     let mut interrupts = signal::interrupts().map_err(|error| no_signals(&error))?;
@@ -60,6 +66,7 @@ fn build(
     let id = Uuid::now_v7();
     let store = Store::at(workspace);
     let (place, mut journal) = store.create_build(&id.to_string()).map_err(|error| journal_error(&error))?;
+    reports.build(&store, &place);
     let component = component(&pipeline, &facts, workspace);
     let mut context =
         BuildContext { id: id.to_string(), number: None, component, workspace: workspace.to_owned(), facts };
@@ -99,11 +106,11 @@ fn build(
         left_out: None,
     };
     let specs = pipeline.steps.iter().map(spec).collect();
-    let human = Human::new(output::stdout(), Style::of(&std::io::stdout()));
     let component = context.component.clone();
     let number = context.number;
     let steps = BuildSteps::new(pipeline, context, processes.clone(), plugins.steps);
-    let mut dispatcher = Dispatcher::new(journal, steps, vec![Box::new(human)]).map_err(run_error)?;
+    let Screen { sink, curtain: _curtain } = Screen::open(mode);
+    let mut dispatcher = Dispatcher::new(journal, steps, vec![sink]).map_err(run_error)?;
     dispatcher.show(opening);
     for body in numbered.map(Body::BuildNumbered).into_iter().chain([facts]) {
         dispatcher.emit(body).map_err(run_error)?;
@@ -128,10 +135,11 @@ fn build(
         None => (number, exit(end)),
     };
     let by_number = number.filter(|number| store.is_unique(*number)).map(|number| number.to_string());
+    let exit = reports.finish(exit);
     // All is kept: nothing is left that a signal could harm, should standard output stand still.
     signal::release();
     // Who stopped the build may have done so because its output goes nowhere.
-    if end.signal.is_none() || output::is_read() {
+    if mode != Mode::Json && (end.signal.is_none() || output::is_read()) {
         print_farewell(&by_number.unwrap_or(place.id));
     }
     Ok(exit)

@@ -258,8 +258,9 @@ impl Store {
         }
     }
 
-    /// Best effort: a file that stays root's is a nuisance, not a loss.
-    fn give(&self, path: &Path) {
+    /// Gives a file that dcd made to the workspace's owner, if dcd is root and they are not. Best effort: a file
+    /// that stays root's is a nuisance, not a loss.
+    pub fn give(&self, path: &Path) {
         if let Some((uid, gid)) = self.owner {
             let _ = rustix::fs::chown(path, Some(uid), Some(gid));
         }

@@ -62,13 +62,17 @@ fn commands_that_read_a_pipeline_say_what_they_take() {
     $ dcd run --help
     Run a pipeline
 
-    Usage: dcd run [FILE]
+    Usage: dcd run [OPTIONS] [FILE]
 
     Arguments:
       [FILE]  The pipeline file [default: dcd.json]
 
     Options:
-      -h, --help  Print help
+          --output <MODE>       Show the build live, plain or as json; without it: live on a terminal,
+                                else plain
+          --report <KIND=FILE>  Write a report, however the build ends: junit=FILE or json=FILE; may be
+                                repeated
+      -h, --help                Print help
 
     $ dcd validate --help
     Check a pipeline file, and the plugins that it uses, without running anything
@@ -139,6 +143,7 @@ fn commands_that_show_builds_say_what_they_take() {
       [STEP]   Only this step's output
 
     Options:
+          --attempt <N>       Only this try of the step; without it, all of them one after the other
           --file <FILE>       The pipeline file whose history backend is asked, too [default: dcd.json]
           --local             Look only at the builds that ran in this workspace
           --component <NAME>  Only builds of this component
@@ -203,7 +208,7 @@ fn a_wrong_command_line() {
 
       tip: to pass '--jobs' as a value, use '-- --jobs'
 
-    Usage: dcd run [FILE]
+    Usage: dcd run [OPTIONS] [FILE]
 
     For more information, try '--help'.
     "#);

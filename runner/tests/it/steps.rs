@@ -152,7 +152,7 @@ fn a_timeout_stops_the_step_and_its_children() {
     assert_eq!((&build["outcome"], &build["steps"][0]["outcome"]), (&json!("timeout"), &json!("timeout")));
     insta::assert_snapshot!(run.out[run.out.find("> slow").unwrap()..], @r#"
     > slow
-    asked to stop
+    [TIME] slow | asked to stop
       the step took longer than its timeout of [TOOK]
       help: find out what it waits for, or give it more time with `timeout`
     !! slow  timeout, exit code 1, [TOOK]
@@ -211,11 +211,11 @@ fn what_a_step_leaves_behind_ends_with_the_build() {
     assert!(started.elapsed().as_secs() < 30, "nobody waited for the sleep");
     insta::assert_snapshot!(run.expect(0).out[run.out.find("> a").unwrap()..], @r#"
     > a
-    printed
+    [TIME] a | printed
       note: the step left a process behind that holds its output; dcd ends it with the build, if it stayed in the step's process group
     ok a  [TOOK]
     > b
-    next
+    [TIME] b | next
     ok b  [TOOK]
     shop #1: success in [TOOK]
     See it again: dcd history show 1; its output: dcd history logs 1
