@@ -1,4 +1,3 @@
-use crate::owner::Owner;
 use std::{fs, os::unix::fs::symlink, path::Path, time::Duration};
 
 use tokio::sync::mpsc;
