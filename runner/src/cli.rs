@@ -32,6 +32,8 @@ pub enum Command {
     Shell(ShellArgs),
     /// Check a pipeline file, and the plugins that it uses, without running anything
     Validate(ValidateArgs),
+    /// Print the JSON Schema of pipeline files, for editors
+    Schema,
     /// Write a first pipeline, an image for it and the script `dcd` that runs it
     Init(InitArgs),
     /// Look at builds
@@ -40,6 +42,10 @@ pub enum Command {
     /// Look at plugins
     #[command(subcommand, arg_required_else_help = true)]
     Plugin(PluginCommand),
+    /// Check that dcd can do its work here, and say what to do where it cannot
+    Doctor(DoctorArgs),
+    /// Print a script that completes dcd's commands and options in a shell
+    Completions(CompletionsArgs),
 }
 
 /// `dcd run`
@@ -189,6 +195,24 @@ pub struct InitArgs {
     /// Say which files would be written, and write none
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// `dcd doctor`
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// The pipeline file
+    #[arg(default_value = "dcd.json")]
+    pub file: PathBuf,
+    /// Print a JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `dcd completions`
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// Whose script to print
+    pub shell: clap_complete::Shell,
 }
 
 /// `dcd history`

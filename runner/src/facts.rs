@@ -229,6 +229,20 @@ pub struct Definition {
     pub sha256: String,
     /// The file's text.
     pub text: String,
+    /// The files that it uses, directly or through others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub includes: Vec<IncludedFile>,
+}
+
+/// A file that the pipeline file uses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IncludedFile {
+    /// Relative to the workspace.
+    pub path: String,
+    /// Of the file's bytes, in lower-case hex.
+    pub sha256: String,
+    /// The file's text.
+    pub text: String,
 }
 
 /// A plugin that the pipeline uses.

@@ -52,7 +52,8 @@ impl Collecting {
     }
 }
 
-fn docker_facts() -> DockerFacts {
+/// The engine, our container and its image.
+pub(super) fn docker_facts() -> DockerFacts {
     match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime.block_on(docker::collect()),
         Err(error) => {

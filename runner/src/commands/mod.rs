@@ -3,6 +3,8 @@
 mod attempt;
 mod builds;
 mod collect;
+mod completions;
+mod doctor;
 mod history;
 mod init;
 mod load;
@@ -15,6 +17,7 @@ mod replicate;
 mod requirements;
 mod retry;
 mod run;
+mod schema;
 mod secrets;
 mod shell;
 mod steps;
@@ -34,7 +37,10 @@ pub(crate) fn execute(command: Command) -> Result<Exit, CommandError> {
         Command::Plan(args) => plan::plan(&args),
         Command::Shell(args) => shell::shell(&args),
         Command::Validate(args) => validate::validate(&args),
+        Command::Schema => schema::schema(),
         Command::Init(args) => init::init(&args),
+        Command::Doctor(args) => doctor::doctor(&args),
+        Command::Completions(args) => completions::completions(&args),
         Command::History(command) => history::history(command),
         Command::Plugin(command) => plugin::plugin(command),
     }

@@ -31,6 +31,7 @@ use crate::{
     owner::Owner,
     pipeline::{Pipeline, Step},
     products::Products,
+    redact::Redactor,
     report::{self, Human, Style},
     signal, text,
 };
@@ -107,11 +108,13 @@ fn build(
         unnumbered: pipeline.require.history && number.is_none(),
         early,
     };
+    let redactor = Redactor::new(secrets.values());
     let hidden = secrets::variables(&pipeline);
     let environment = Environment::new(&pipeline, &context, &params, secrets, hidden);
     let steps = BuildSteps::new(pipeline, context, processes.clone(), products, plugins.steps, environment);
     let lock = steps.lock();
-    let mut dispatcher = Dispatcher::new(journal, steps, vec![Box::new(human)]).map_err(run_error)?;
+    let mut dispatcher =
+        Dispatcher::new(journal, steps, redactor, vec![Box::new(human)]).map_err(run_error)?;
     dispatcher.show(opening);
     for body in opened {
         dispatcher.emit(body).map_err(run_error)?;

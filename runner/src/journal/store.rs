@@ -11,6 +11,7 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use rustix::{fs::FlockOperation, io::Errno};
@@ -90,12 +91,7 @@ impl Store {
                 source: io::Error::other(other.to_string()),
             },
         };
-        self.make_dir(&self.root).map_err(fail)?;
-        let ignore = self.root.join(".gitignore");
-        if !ignore.exists() {
-            let _ = fs::write(&ignore, "*\n");
-            self.owner.give(&ignore);
-        }
+        self.make_root().map_err(fail)?;
         self.make_dir(&path).map_err(fail)?;
         let writer = Writer::create(&journal)?;
         self.owner.give(&journal);
@@ -135,6 +131,22 @@ impl Store {
                 Err(error) => return Err(io_error("create", &path, error)),
             }
         }
+    }
+
+    /// Tries what a build's journal needs: to make a file, lock it and sync it. Gives the time that it took.
+    pub fn probe(&self) -> Result<Duration, StoreError> {
+        let began = Instant::now();
+        self.make_root()?;
+        let path = self.root.join(format!("probe-{}", std::process::id()));
+        let probed =
+            File::create(&path).map_err(|error| io_error("create", &path, error)).and_then(|mut file| {
+                rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)
+                    .map_err(|error| io_error("lock", &path, error.into()))?;
+                file.write_all(b"probe\n").map_err(|error| io_error("write", &path, error))?;
+                file.sync_all().map_err(|error| io_error("sync", &path, error))
+            });
+        let _ = fs::remove_file(&path);
+        probed.map(|()| began.elapsed())
     }
 
     /// Every build, newest first.
@@ -231,6 +243,17 @@ impl Store {
             .map_err(|error| io_error("open", &path, error))?;
         file.write_all(format!("{id}\n").as_bytes()).map_err(|error| io_error("write", &path, error))?;
         self.owner.give(&path);
+        Ok(())
+    }
+
+    /// The directory itself, which git is to leave alone.
+    fn make_root(&self) -> Result<(), StoreError> {
+        self.make_dir(&self.root)?;
+        let ignore = self.root.join(".gitignore");
+        if !ignore.exists() {
+            let _ = fs::write(&ignore, "*\n");
+            self.owner.give(&ignore);
+        }
         Ok(())
     }
 

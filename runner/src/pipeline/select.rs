@@ -109,7 +109,8 @@ mod tests {
     fn pipeline(names: &[&str]) -> Pipeline {
         let steps: Vec<_> =
             names.iter().map(|name| serde_json::json!({ "name": name, "run": "true" })).collect();
-        parse(&serde_json::json!({ "steps": steps }).to_string(), "dcd.json").unwrap()
+        parse(&serde_json::json!({ "steps": steps }).to_string(), "dcd.json", &mut |_| Err(String::new()))
+            .unwrap()
     }
 
     fn left(names: &[&str], selection: &Selection) -> Vec<usize> {

@@ -9,6 +9,7 @@ mod bad_input;
 mod bad_plugins;
 mod commands;
 mod conditions;
+mod doctor;
 mod grants;
 mod history_dir;
 mod history_fails;

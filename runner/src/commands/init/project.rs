@@ -188,7 +188,7 @@ mod tests {
         }
         let project = of(directory.path());
         // What is proposed is a pipeline, whatever it is for.
-        crate::pipeline::parse(&pipeline(&project), "dcd.json").unwrap();
+        crate::pipeline::parse(&pipeline(&project), "dcd.json", &mut |_| Err(String::new())).unwrap();
         (project.base, project.steps.into_iter().map(|step| step.run).collect())
     }
 
