@@ -32,6 +32,8 @@ pub enum Command {
     Shell(ShellArgs),
     /// Check a pipeline file, and the plugins that it uses, without running anything
     Validate(ValidateArgs),
+    /// Print the JSON Schema of pipeline files, for editors
+    Schema,
     /// Write a first pipeline, an image for it and the script `dcd` that runs it
     Init(InitArgs),
     /// Look at builds

@@ -1,7 +1,7 @@
 //! Reading a pipeline file and the plugins that it uses, and saying all that is wrong with them.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     io::IsTerminal,
     path::{Path, PathBuf},
 };
@@ -138,11 +138,16 @@ fn collect(workspace: &Path, pipeline: &Pipeline, wrong: &mut Vec<Diagnostic>) -
     let locator = Locator::new(workspace, &pipeline.plugins);
     let mut plugins = Plugins::default();
     let mut failed: Vec<&str> = Vec::new();
+    let mut checked = HashSet::new();
     for step in &pipeline.steps {
         let Action::Uses { plugin, with } = &step.action else { continue };
         let name = plugin.value.as_str();
         // What is wrong with a plugin itself is said once, not for every step that uses it.
         if failed.contains(&name) {
+            continue;
+        }
+        // The steps of a matrix, and of a file that is used twice, have one config.
+        if !checked.insert(plugin.span.start) {
             continue;
         }
         let result = match plugins.steps.get(name) {

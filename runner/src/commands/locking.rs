@@ -80,8 +80,8 @@ pub(super) async fn wait<E>(
             told = Some(ahead.clone());
         }
         let left = limit.map_or(LOOK, |limit| limit.saturating_sub(started.elapsed()).min(LOOK));
-        if left.is_zero() {
-            let waited = text::duration(started.elapsed());
+        if let (true, Some(limit)) = (left.is_zero(), *limit) {
+            let waited = text::duration(limit);
             return Ok(Err(format!(
                 "the lock `{name}` was not free within {waited}: {} holds it",
                 ahead.who

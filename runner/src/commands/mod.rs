@@ -17,6 +17,7 @@ mod replicate;
 mod requirements;
 mod retry;
 mod run;
+mod schema;
 mod secrets;
 mod shell;
 mod steps;
@@ -36,6 +37,7 @@ pub(crate) fn execute(command: Command) -> Result<Exit, CommandError> {
         Command::Plan(args) => plan::plan(&args),
         Command::Shell(args) => shell::shell(&args),
         Command::Validate(args) => validate::validate(&args),
+        Command::Schema => schema::schema(),
         Command::Init(args) => init::init(&args),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Completions(args) => completions::completions(&args),

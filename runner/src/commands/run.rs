@@ -31,6 +31,7 @@ use crate::{
     owner::Owner,
     pipeline::{Pipeline, Step},
     products::Products,
+    redact::Redactor,
     report::{self, Human, Style},
     signal, text,
 };
@@ -64,7 +65,7 @@ fn build(
 ) -> Result<Exit, CommandError> {
     let _inside = runtime.enter();
     let mut interrupts = signal::interrupts().map_err(|error| no_signals(&error))?;
-    let reaper = Reaper::start(std::process::id() == 1).map_err(|error| no_signals(&error))?;
+    let reaper = Reaper::start().map_err(|error| no_signals(&error))?;
     let processes = Processes::new(reaper);
 
     let Prepared { workspace, loaded: Loaded { pipeline, .. }, params, left_out, secrets, retry_of } =
@@ -107,11 +108,13 @@ fn build(
         unnumbered: pipeline.require.history && number.is_none(),
         early,
     };
+    let redactor = Redactor::new(secrets.values());
     let hidden = secrets::variables(&pipeline);
     let environment = Environment::new(&pipeline, &context, &params, secrets, hidden);
     let steps = BuildSteps::new(pipeline, context, processes.clone(), products, plugins.steps, environment);
     let lock = steps.lock();
-    let mut dispatcher = Dispatcher::new(journal, steps, vec![Box::new(human)]).map_err(run_error)?;
+    let mut dispatcher =
+        Dispatcher::new(journal, steps, redactor, vec![Box::new(human)]).map_err(run_error)?;
     dispatcher.show(opening);
     for body in opened {
         dispatcher.emit(body).map_err(run_error)?;

@@ -14,6 +14,7 @@ use crate::{
         state::{BuildEnd, Effect, Input, Options, State, StepSpec},
     },
     event::{Body, BuildFinished, Event, Outcome, StepName},
+    redact::{self, Redactor, Stream},
 };
 
 /// Messages of steps that may wait. Each may hold a piece of output, so this bounds the memory.
@@ -38,6 +39,10 @@ pub struct Dispatcher<L, S> {
     steps: S,
     names: Vec<StepName>,
     controls: Vec<Option<StepControl>>,
+    /// Masks secrets in whatever is kept or shown.
+    redactor: Redactor,
+    /// The masked output of each step that runs.
+    streams: Vec<Stream>,
     /// Events that come together are kept with one write.
     waiting: Vec<(Option<StepName>, Body)>,
     show: Show,
@@ -67,10 +72,23 @@ impl<L: Log, S: Steps> Dispatcher<L, S>
 where
     L::Error: 'static,
 {
-    /// A dispatcher that keeps events in `log`, then shows them in `sinks`.
-    pub fn new(log: L, steps: S, sinks: Vec<Box<dyn Sink>>) -> Result<Self, RunError<L::Error>> {
-        let show = Show::start(sinks).map_err(RunError::Report)?;
-        Ok(Dispatcher { log, steps, names: Vec::new(), controls: Vec::new(), waiting: Vec::new(), show })
+    /// A dispatcher that masks what `redactor` knows, keeps events in `log`, then shows them in `sinks`.
+    pub fn new(
+        log: L,
+        steps: S,
+        redactor: Redactor,
+        sinks: Vec<Box<dyn Sink>>,
+    ) -> Result<Self, RunError<L::Error>> {
+        Ok(Dispatcher {
+            log,
+            steps,
+            names: Vec::new(),
+            controls: Vec::new(),
+            redactor,
+            streams: Vec::new(),
+            waiting: Vec::new(),
+            show: Show::start(sinks).map_err(RunError::Report)?,
+        })
     }
 
     /// Keeps and shows an event that does not come from a step.
@@ -110,6 +128,7 @@ where
         let started = Instant::now();
         self.names = specs.iter().map(|spec| spec.name.clone()).collect();
         self.controls = vec![None; specs.len()];
+        self.streams.resize_with(specs.len(), Stream::default);
         let mut state = State::new(specs, options);
         let (sender, mut messages) = mpsc::channel::<StepMessage>(MESSAGES);
         let early = early.or_else(|| interrupts.try_recv().ok()).map(|signal| Input::Interrupt { signal });
@@ -187,8 +206,7 @@ where
         }
     }
 
-    /// What a step says becomes an event, or the state's business. Secrets are to be masked here, before any
-    /// sink: whatever a stream still holds back goes out before its step's end is handed on.
+    /// What a step says becomes an event, or the state's business.
     fn message(
         &mut self,
         message: StepMessage,
@@ -197,7 +215,13 @@ where
         let StepMessage { step, content } = message;
         let mut seen = None;
         let body = match content {
-            StepContent::Output(bytes) => Body::StepOutput(bytes),
+            StepContent::Output(bytes) => {
+                let masked = self.streams[step].push(&mut self.redactor, bytes);
+                if masked.is_empty() {
+                    return Ok(None);
+                }
+                Body::StepOutput(masked)
+            }
             StepContent::Log(log) => Body::StepLog(log),
             StepContent::Artifacts(artifacts) => Body::StepArtifacts(artifacts),
             StepContent::Tests(tests) => Body::StepTests(tests),
@@ -205,7 +229,14 @@ where
                 seen = Some(shown);
                 Body::StepShell(event)
             }
-            StepContent::Finished(end) => return Ok(Some(Input::Finished(step, end))),
+            StepContent::Finished(end) => {
+                // What was held back, as it might have been the start of a secret, comes before the end.
+                let rest = self.streams[step].finish(&mut self.redactor);
+                if !rest.is_empty() {
+                    self.waiting.push((Some(self.names[step].clone()), Body::StepOutput(rest)));
+                }
+                return Ok(Some(Input::Finished(step, end)));
+            }
         };
         let events = vec![(Some(self.names[step].clone()), body)];
         self.tell(events, Shown { slot: Some(slot), seen, ..Shown::default() })?;
@@ -221,12 +252,13 @@ where
         self.tell(events, Shown::default())
     }
 
-    /// Kept first, then shown.
+    /// Masked, kept, then shown.
     fn tell(
         &mut self,
-        events: Vec<(Option<StepName>, Body)>,
+        mut events: Vec<(Option<StepName>, Body)>,
         shown: Shown,
     ) -> Result<(), RunError<L::Error>> {
+        events.iter_mut().for_each(|(_, body)| redact::body(&self.redactor, body));
         let events = self.log.append(events).map_err(RunError::Log)?;
         self.show.send(Shown { events, ..shown });
         Ok(())

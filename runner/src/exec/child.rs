@@ -6,11 +6,9 @@ use std::{
     os::{fd::OwnedFd, unix::process::CommandExt},
     path::PathBuf,
     process::Stdio,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use rustix::process::{Pid, Signal, WaitStatus};
 use tokio::{
     io::AsyncReadExt,
@@ -20,12 +18,26 @@ use tokio::{
 
 use crate::{
     engine::message::{StepContent, StepEnd, StepIndex, StepMessage, Stop},
-    event::{Outcome, Problem},
-    exec::{Program, Reaper, command::shell_hint, output::Pieces},
+    event::{Outcome, Problem, StepLog},
+    exec::{
+        Program, Reaper,
+        command::shell_hint,
+        family::{self, Family},
+        output::Pieces,
+        reaper,
+    },
 };
 
 /// How long a process that the step left behind may hold the output before the step counts as ended.
 const LEAK_WAIT: Duration = Duration::from_millis(500);
+/// How often we look whether what a stopped step started has ended.
+const LOOK: Duration = Duration::from_millis(20);
+/// How long the end of killed processes is waited for: one that the system holds does not end.
+const KILL_WAIT: Duration = Duration::from_millis(500);
+/// How many of the processes that a step left behind are named.
+const NAMED: usize = 3;
+/// The variable that no two attempts have with the same value.
+const MARK: &str = "DCD_OUTPUT";
 /// A larger pipe than the usual 64 KiB: fewer turns between the step and us.
 const PIPE_SIZE: usize = 256 << 10;
 
@@ -36,12 +48,10 @@ const SENT: &str = "another process sent it, or the step itself";
 #[derive(Clone)]
 pub struct Processes {
     reaper: Reaper,
-    /// Process groups that run, or that a step left behind.
-    groups: Arc<Mutex<HashSet<Pid>>>,
 }
 
 struct Running {
-    pid: Pid,
+    family: Family,
     status: oneshot::Receiver<WaitStatus>,
     output: pipe::Receiver,
 }
@@ -49,18 +59,23 @@ struct Running {
 impl Processes {
     /// Processes that `reaper` collects.
     pub fn new(reaper: Reaper) -> Self {
-        Processes { reaper, groups: Arc::default() }
+        Processes { reaper }
     }
 
     /// Ends what still runs: what steps left behind, and the steps themselves when the build was given up.
     pub fn kill_all(&self) {
-        for group in self.groups().drain() {
-            let _ = rustix::process::kill_process_group(group, Signal::KILL);
+        let started = Instant::now();
+        // Again and again: one may have started another one just now.
+        while reaper::has_child() && started.elapsed() < KILL_WAIT {
+            let left = family::descendants();
+            if left.is_empty() {
+                return;
+            }
+            for process in left {
+                process.signal(Signal::KILL);
+            }
+            std::thread::sleep(Duration::from_millis(1));
         }
-    }
-
-    fn groups(&self) -> MutexGuard<'_, HashSet<Pid>> {
-        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn spawn(&self, program: &Program) -> io::Result<Running> {
@@ -85,9 +100,10 @@ impl Processes {
         let (pid, status) = self.reaper.spawn(|| command.spawn())?;
         // `command` still holds our ends of the pipe; they must close, or the output never ends.
         drop(command);
-        self.groups().insert(pid);
         let output = pipe::Receiver::from_owned_fd(OwnedFd::from(read))?;
-        Ok(Running { pid, status, output })
+        let mark =
+            program.env.iter().find(|(name, _)| name == MARK).map(|(name, value)| format!("{name}={value}"));
+        Ok(Running { family: Family { first: pid, mark }, status, output })
     }
 }
 
@@ -111,40 +127,64 @@ pub async fn run(
         Ok(running) => running,
         Err(error) => return Ended { end: StepEnd::error(program.problem(&error)), stopped: false },
     };
-    let mut following = Following { pid: running.pid, step, messages, control, stopped: false };
-    let (status, left) = following.follow(running).await;
+    let Running { family, status, output } = running;
+    let mut following = Following {
+        family,
+        step,
+        messages,
+        control,
+        collected: false,
+        stopped: false,
+        killed: None,
+        asked: HashSet::new(),
+        look: None,
+    };
+    let (status, left) = following.follow(status, output).await;
     let leaked = left.is_some();
     if let Some(output) = left {
+        following.name_holders(&output).await;
         tokio::spawn(discard(output));
-    } else if rustix::process::test_kill_process_group(following.pid).is_err() {
-        processes.groups().remove(&following.pid);
     }
     let end = StepEnd { leaked, ..end_of(status, is_shell(program)) };
     Ended { end, stopped: following.stopped }
 }
 
 struct Following<'a> {
-    pid: Pid,
+    family: Family,
     step: StepIndex,
     messages: &'a mpsc::Sender<StepMessage>,
     control: &'a mut mpsc::UnboundedReceiver<Stop>,
+    /// The first process ended and was collected: its id may be another one's by now.
+    collected: bool,
     stopped: bool,
+    /// Since when all is killed.
+    killed: Option<Instant>,
+    /// Processes outside of the step's group that were asked to stop.
+    asked: HashSet<Pid>,
+    /// When to look what is left of a step that was stopped.
+    look: Option<Instant>,
 }
 
 impl Following<'_> {
-    /// Hands over all that the process prints, until it ended. The pipe comes back when somebody else still
-    /// holds it.
-    async fn follow(&mut self, mut running: Running) -> (Option<WaitStatus>, Option<pipe::Receiver>) {
+    /// Hands over all that the process prints, until it ended; when it was stopped, until all that it started
+    /// ended. The pipe comes back when somebody else still holds it.
+    async fn follow(
+        &mut self,
+        mut ended: oneshot::Receiver<WaitStatus>,
+        mut output: pipe::Receiver,
+    ) -> (Option<WaitStatus>, Option<pipe::Receiver>) {
         let mut pieces = Pieces::default();
         let mut status = None;
         // What the pipe still held when the process ended: that much is the step's, however long it takes to keep.
         let mut owed = 0;
         let mut patience: Option<Instant> = None;
         let mut open = true;
-        while status.is_none() || open {
+        while !self.collected || open || self.look.is_some() {
             let due = pieces.due();
-            if status.is_some() && owed == 0 {
+            if self.collected && owed == 0 && self.look.is_none() {
                 patience.get_or_insert_with(|| Instant::now() + LEAK_WAIT);
+            } else {
+                patience = None;
             }
             let piece = tokio::select! {
                 biased;
@@ -152,14 +192,20 @@ impl Following<'_> {
                     self.stop(stop);
                     None
                 }
-                ended = &mut running.status, if status.is_none() => {
-                    status = Some(ended.ok());
-                    owed = rustix::io::ioctl_fionread(&running.output).unwrap_or(0);
+                end = &mut ended, if !self.collected => {
+                    status = end.ok();
+                    self.collected = true;
+                    self.look = self.stopped.then(Instant::now);
+                    owed = rustix::io::ioctl_fionread(&output).unwrap_or(0);
+                    None
+                }
+                () = at(self.look) => {
+                    self.look = self.remains().then(|| Instant::now() + LOOK);
                     None
                 }
                 // Before the output: what was left behind may print without end.
                 () = at(patience) => break,
-                read = running.output.read_buf(pieces.space()), if open => match read {
+                read = output.read_buf(pieces.space()), if open => match read {
                     Ok(0) | Err(_) => {
                         open = false;
                         None
@@ -172,24 +218,24 @@ impl Following<'_> {
                 () = at(due) => pieces.rest(),
             };
             if let Some(bytes) = piece {
-                self.say(bytes).await;
+                self.say(StepContent::Output(bytes)).await;
             }
         }
         if let Some(bytes) = pieces.rest() {
-            self.say(bytes).await;
+            self.say(StepContent::Output(bytes)).await;
         }
-        (status.flatten(), open.then_some(running.output))
+        (status, open.then_some(output))
     }
 
-    /// Hands a piece over. However long that takes, the step can be stopped meanwhile.
-    async fn say(&mut self, bytes: Bytes) {
+    /// Hands something over. However long that takes, the step can be stopped meanwhile.
+    async fn say(&mut self, content: StepContent) {
         loop {
             tokio::select! {
                 biased;
                 Some(stop) = self.control.recv() => self.stop(stop),
                 permit = self.messages.reserve() => {
                     if let Ok(permit) = permit {
-                        permit.send(StepMessage { step: self.step, content: StepContent::Output(bytes) });
+                        permit.send(StepMessage { step: self.step, content });
                     }
                     return;
                 }
@@ -199,7 +245,57 @@ impl Following<'_> {
 
     fn stop(&mut self, stop: Stop) {
         self.stopped = true;
-        signal_group(self.pid, stop);
+        let signal = match stop {
+            Stop::Grace => Signal::TERM,
+            Stop::Kill => Signal::KILL,
+        };
+        if !self.collected {
+            // Nobody else can have the id. One that left its own group is reached by itself.
+            if rustix::process::kill_process_group(self.family.first, signal).is_err() {
+                let _ = rustix::process::kill_process(self.family.first, signal);
+            }
+            // Those that were halted, by a look at the terminal for one, do not hear before they go on.
+            let _ = rustix::process::kill_process_group(self.family.first, Signal::CONT);
+        }
+        if stop == Stop::Kill {
+            self.killed.get_or_insert_with(Instant::now);
+        }
+        if self.collected || stop == Stop::Kill {
+            self.look = Some(Instant::now());
+        }
+    }
+
+    /// Whether anything of a stopped step is left to be waited for. What is outside of its group is asked to stop
+    /// when the step's first process, which may have done that itself, has ended.
+    fn remains(&mut self) -> bool {
+        let members = self.family.members(self.collected);
+        let group = self.family.first.as_raw_nonzero().get();
+        for member in &members {
+            if self.killed.is_some() {
+                member.signal(Signal::KILL);
+            } else if member.group != group && self.asked.insert(member.pid) {
+                member.signal(Signal::TERM);
+                member.signal(Signal::CONT);
+            }
+        }
+        !members.is_empty() && self.killed.is_none_or(|since| since.elapsed() < KILL_WAIT)
+    }
+
+    /// Says which processes hold the output, where that can be seen.
+    async fn name_holders(&mut self, output: &pipe::Receiver) {
+        let Ok(stat) = rustix::fs::fstat(output) else { return };
+        let file = format!("pipe:[{}]", stat.st_ino);
+        let holders: Vec<_> =
+            family::descendants().into_iter().filter(|process| process.holds(&file)).collect();
+        for holder in holders.iter().take(NAMED) {
+            let message = format!(
+                "process {} is left behind and holds the step's output: {}",
+                holder.pid,
+                holder.command()
+            );
+            let log = StepLog { level: "warn".to_owned(), message, fields: Vec::new() };
+            self.say(StepContent::Log(log)).await;
+        }
     }
 }
 
@@ -214,15 +310,6 @@ async fn at(time: Option<Instant>) {
         Some(time) => tokio::time::sleep_until(time.into()).await,
         None => std::future::pending().await,
     }
-}
-
-fn signal_group(group: Pid, stop: Stop) {
-    let signal = match stop {
-        Stop::Grace => Signal::TERM,
-        Stop::Kill => Signal::KILL,
-    };
-    // It may have ended by itself just now.
-    let _ = rustix::process::kill_process_group(group, signal);
 }
 
 fn end_of(status: Option<WaitStatus>, shell: bool) -> StepEnd {

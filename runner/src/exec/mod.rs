@@ -1,8 +1,9 @@
 //! A step as a process: [`command`] says what to start, [`child`] starts it and follows it to its end,
-//! [`output`] cuts what it prints, [`reaper`] collects the dead.
+//! [`output`] cuts what it prints, [`family`] knows what descends from it, [`reaper`] collects the dead.
 
 mod child;
 mod command;
+mod family;
 mod output;
 mod reaper;
 

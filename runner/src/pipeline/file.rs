@@ -28,7 +28,7 @@ pub(super) const PIPELINE: Keys = Keys {
         Key::new(
             "component",
             "What is built; build numbers count per component. Default: the repository's name.",
-            || json!({ "type": "string", "pattern": "^[A-Za-z0-9._/-]+$", "maxLength": 100 }),
+            || json!({ "type": "string", "pattern": "^(?!(.*/)?\\.{0,2}(/|$))[A-Za-z0-9._/-]+$", "maxLength": 100 }),
         ),
         Key::new("params", "Values that are said when the pipeline is run: `--param NAME=VALUE`.", || {
             json!({

@@ -14,10 +14,11 @@ use rustix::{
     io::Errno,
 };
 
-use super::{output_file, warning};
+use super::warning;
 use crate::{
     engine::message::{StepEnd, StepIndex},
     event::{Outcome, Problem, StepLog},
+    output_file,
     owner::Owner,
     text,
 };
@@ -174,13 +175,9 @@ impl Handover {
             .products
             .read(&self.output)
             .map_err(|why| Problem::new(why.sentence("DCD_OUTPUT"), append))?;
-        if bytes.len() as u64 > LIMIT {
-            return Err(Problem::new(
-                "the step wrote more than 1 MiB to DCD_OUTPUT",
-                "write large things to a file in the workspace, and its name to DCD_OUTPUT",
-            ));
-        }
-        output_file::parse(&bytes).map_err(|error| Problem::new(error.to_string(), append))
+        output_file::parse(&bytes).map_err(|error| {
+            Problem::new(format!("what the step wrote to DCD_OUTPUT is wrong: {error}"), error.help)
+        })
     }
 }
 

@@ -7,7 +7,6 @@ mod collect;
 mod find;
 mod handover;
 mod junit;
-mod output_file;
 #[cfg(test)]
 mod tests;
 

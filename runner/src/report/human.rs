@@ -87,7 +87,7 @@ impl<W: Write + Send> Human<W> {
         }
         if body.leaked {
             self.line(&format!(
-                "  {} the step left a process behind that holds its output; dcd ends it with the build, if it stayed in the step's process group",
+                "  {} the step left a process behind that holds its output; dcd ends it with the build",
                 self.style.warning("note:")
             ));
         }

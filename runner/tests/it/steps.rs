@@ -238,10 +238,13 @@ fn what_a_step_leaves_behind_ends_with_the_build() {
     let started = Instant::now();
     let run = project.run(&["run"]);
     assert!(started.elapsed().as_secs() < 30, "nobody waited for the sleep");
-    insta::assert_snapshot!(run.expect(0).out[run.out.find("> a").unwrap()..], @r#"
+    let pid = std::fs::read_to_string(project.path().join("pid")).unwrap();
+    let out = run.expect(0).out.replace(pid.trim(), "[PID]");
+    insta::assert_snapshot!(out[out.find("> a").unwrap()..], @r#"
     > a
     printed
-      note: the step left a process behind that holds its output; dcd ends it with the build, if it stayed in the step's process group
+    [warn] process [PID] is left behind and holds the step's output: sleep 50
+      note: the step left a process behind that holds its output; dcd ends it with the build
     ok a  [TOOK]
     > b
     next
@@ -250,20 +253,82 @@ fn what_a_step_leaves_behind_ends_with_the_build() {
     See it again: dcd history show 1; its output: dcd history logs 1
     "#);
     assert_eq!(project.show("1")["steps"][0]["attempts"][0]["leaked"], true);
-    let pid = std::fs::read_to_string(project.path().join("pid")).unwrap();
-    // A zombie until whoever adopts it looks.
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
-    assert!(stat.is_empty() || stat.contains(") Z"), "{stat}");
+    assert!(is_dead(&project, "pid"));
 }
+
+/// Whether the process whose id is in this file has ended: gone, or a zombie until whoever adopts it looks.
+fn is_dead(project: &Project, file: &str) -> bool {
+    let pid = std::fs::read_to_string(project.path().join(file)).unwrap();
+    assert!(!pid.trim().is_empty());
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+    stat.is_empty() || stat.contains(") Z")
+}
+
+/// Starts a process that holds nothing: in the step's group, in a session of its own, and as a daemon does.
+const LEAVE: [&str; 3] = [
+    "sleep 50 >/dev/null 2>&1 & echo $! >pid",
+    "setsid sh -c 'echo $$ >pid; exec sleep 50' >/dev/null 2>&1 & while [ ! -s pid ]; do sleep 0.01; done",
+    "setsid sh -c 'env -i sh -c \"echo \\$\\$ >pid; exec sleep 50\" & exit' >/dev/null 2>&1; \
+        while [ ! -s pid ]; do sleep 0.01; done",
+];
 
 #[test]
 fn what_a_step_leaves_behind_quietly_holds_nothing_up() {
-    let project = Project::new().scripts(&["sleep 50 >/dev/null 2>&1 & echo $! > pid", "kill -0 $(cat pid)"]);
+    for leave in LEAVE {
+        let project = Project::new().scripts(&[leave, "kill -0 $(cat pid)"]);
+        let run = project.run(&["run"]);
+        assert!(!run.expect(0).out.contains("left"), "{}", run.out);
+        assert!(is_dead(&project, "pid"), "killed at the build's end, too: {leave}");
+    }
+}
+
+#[test]
+fn what_holds_the_output_is_named() {
+    let project = Project::new().scripts(&["setsid sleep 50 & echo $! >pid"]);
     let run = project.run(&["run"]);
-    assert!(!run.expect(0).out.contains("note:"), "{}", run.out);
     let pid = std::fs::read_to_string(project.path().join("pid")).unwrap();
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
-    assert!(stat.is_empty() || stat.contains(") Z"), "killed at the build's end, too: {stat}");
+    let note = format!("process {} is left behind and holds the step's output: sleep 50\n", pid.trim());
+    assert!(run.expect(0).out.contains(&note), "{}", run.out);
+    assert!(is_dead(&project, "pid"));
+}
+
+#[test]
+fn a_stopped_step_is_asked_to_stop_wherever_it_went() {
+    // Not in the step's group, and it takes its time to end.
+    let slow = "trap 'sleep 0.7; echo put away >>done; exit' TERM; echo $$ >pid; sleep 50 & wait";
+    for start in ["setsid sh -c \"$S\" & sleep 50", "setsid sh -c 'sh -c \"$S\" & exit'; sleep 50"] {
+        let project = Project::new().pipeline(json!({ "steps": [
+            { "name": "a", "run": start, "env": { "S": slow }, "timeout": "500ms" },
+        ] }));
+        let started = Instant::now();
+        project.run(&["run"]).expect(124);
+        assert!(started.elapsed().as_secs() < 8, "nobody had to be killed");
+        assert_eq!(std::fs::read_to_string(project.path().join("done")).unwrap(), "put away\n");
+        assert_eq!(project.show("1")["steps"][0]["attempts"][0]["leaked"], json!(false));
+        assert!(is_dead(&project, "pid"));
+    }
+}
+
+#[test]
+fn a_step_that_left_its_own_group_is_stopped() {
+    let leave = "import os,time\nos.setpgid(0, os.getpgid(os.getppid()))\ntime.sleep(50)";
+    let project = Project::new().pipeline(json!({ "steps": [
+        { "name": "a", "run": ["python3", "-c", leave], "timeout": "700ms" },
+    ] }));
+    let started = Instant::now();
+    project.run(&["run"]).expect(124);
+    assert!(started.elapsed().as_secs() < 8);
+    assert_eq!(project.show("1")["steps"][0]["attempts"][0]["signal"], 15);
+}
+
+#[test]
+fn a_halted_step_can_be_stopped() {
+    let project = Project::new().pipeline(json!({ "steps": [
+        { "name": "a", "run": "kill -STOP $$", "timeout": "200ms" },
+    ] }));
+    let started = Instant::now();
+    project.run(&["run"]).expect(124);
+    assert!(started.elapsed().as_secs() < 8, "it heard before its grace was over");
 }
 
 #[test]

@@ -124,7 +124,7 @@ async fn run(
     let mut sinks: Vec<Box<dyn Sink>> = vec![Box::new(Shows(notes.clone()))];
     sinks.extend(more);
     let log = Kept { notes: notes.clone(), seq: 0 };
-    let dispatcher = Dispatcher::new(log, steps, sinks).unwrap();
+    let dispatcher = Dispatcher::new(log, steps, Redactor::default(), sinks).unwrap();
     let (_late, late) = mpsc::unbounded_channel();
     let options = Options { jobs: 2, fail_fast: false, timeout: None };
     dispatcher.run(specs, options, None, interrupts, late).await.unwrap().0

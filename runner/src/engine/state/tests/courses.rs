@@ -157,6 +157,16 @@ fn conditions_are_asked_with_what_they_are_about() {
 }
 
 #[test]
+fn a_second_failure_does_not_hide_the_first() {
+    let asks = |within, spec| with_if(&[within], spec);
+    let specs = vec![spec(0, &[]), asks(None, spec(1, &[0])), asks(Some(0..1), spec(2, &[1]))];
+    let (mut course, _) = Course::start(OPTIONS, specs);
+    let _ = course.end(0, Outcome::Failure);
+    assert_eq!(course.run(1), "start 1.1");
+    assert_eq!(course.end(1, Outcome::Error), "1~error, 1=error, 2? failure (step `s0` ended in failure)");
+}
+
+#[test]
 fn a_condition_that_has_no_value_is_an_error_of_its_step() {
     let specs = vec![with_if(&[None], spec(0, &[])), spec(1, &[0])];
     let (mut course, words) = Course::start(OPTIONS, specs);
@@ -338,6 +348,16 @@ fn fail_fast_stops_the_rest_but_for_what_has_conditions() {
     );
     assert_eq!(course.take(Input::Decided(4, Ok(Some("no".into())))), "4=skip (no)");
     assert_eq!(course.end(5, Outcome::Success), "5~success, 5=success, build.finished, finish error");
+}
+
+#[test]
+fn fail_fast_tries_nothing_again_that_was_running() {
+    let options = Options { fail_fast: true, ..OPTIONS };
+    let slow = StepSpec { timeout: Some(5 * SECOND), ..retried(2, 0, spec(1, &[])) };
+    let (mut course, _) = Course::start(options, vec![spec(0, &[]), slow]);
+    assert_eq!(course.tick(), "Grace 1");
+    assert_eq!(course.end(0, Outcome::Failure), "0~failure, 0=failure");
+    assert_eq!(course.end(1, Outcome::Failure), "1~timeout, 1=timeout, build.finished, finish timeout");
 }
 
 #[test]
