@@ -113,19 +113,3 @@ fn first_line(file: &Path) -> String {
         _ => String::new(),
     }
 }
-
-/// What the shell's own exit codes mean, when a script ends with one.
-pub(crate) fn shell_hint(code: i32) -> Option<Problem> {
-    match code {
-        126 => Some(Problem::new(
-            "exit code 126: the shell found the command but could not execute it",
-            "check the executable bit (`chmod +x FILE`), or the interpreter on the script's first line",
-        )),
-        127 => Some(Problem::new(
-            "exit code 127: the shell did not find a command that the script names",
-            "the output says which one: install it in the image, or check its spelling; if it is a script that is \
-             there, the interpreter on its first line is missing",
-        )),
-        _ => None,
-    }
-}

@@ -47,11 +47,13 @@ pub(super) fn descendants() -> Vec<Process> {
 /// Our own children that ended, and that nobody here waits for: orphans that came to us. A child in our own
 /// process group is some library's, for steps have groups of their own.
 pub(super) fn dead_orphans(waited_for: impl Fn(Pid) -> bool) -> Vec<Pid> {
-    let group = rustix::process::getpgrp().as_raw_nonzero().get();
+    let all = all();
+    // It is 0 where our group is from outside of our namespace.
+    let group = all.iter().find(|process| process.pid.as_raw_nonzero().get() == own()).map(|own| own.group);
     let is_orphan = |process: &Process| {
-        process.dead && process.parent == own() && process.group != group && !waited_for(process.pid)
+        process.dead && process.parent == own() && Some(process.group) != group && !waited_for(process.pid)
     };
-    all().into_iter().filter(is_orphan).map(|process| process.pid).collect()
+    all.iter().filter(|process| is_orphan(process)).map(|process| process.pid).collect()
 }
 
 impl Family {

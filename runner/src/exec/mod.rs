@@ -1,11 +1,15 @@
-//! A step as a process: [`command`] says what to start, [`child`] starts it and follows it to its end,
+//! A step as a process: [`command`] says what to start, [`child`] starts it, [`follow`] goes with it to its [`end`],
 //! [`output`] cuts what it prints, [`family`] knows what descends from it, [`reaper`] collects the dead.
 
 mod child;
 mod command;
+mod end;
 mod family;
+mod follow;
 mod output;
 mod reaper;
+#[cfg(test)]
+mod tests;
 
 pub use child::{Ended, Processes, run};
 pub use command::Program;
