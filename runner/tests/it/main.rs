@@ -14,6 +14,7 @@ mod history_fails;
 mod http_plugin;
 mod journal;
 mod misdeeds;
+mod modes;
 mod output;
 mod signals;
 mod steps;
