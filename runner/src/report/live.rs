@@ -278,7 +278,7 @@ mod tests {
 
     impl Got {
         /// What came since the last call.
-        fn new(&self) -> String {
+        fn news(&self) -> String {
             let bytes = std::mem::take(&mut *self.0.lock().unwrap());
             String::from_utf8(bytes).unwrap().replace('\r', "").replace('\x1b', "ESC")
         }
@@ -294,7 +294,7 @@ mod tests {
     fn told(story: &Story) -> String {
         let (got, mut teller) = live();
         story.tell(&mut teller);
-        got.new()
+        got.news()
     }
 
     #[test]
@@ -346,7 +346,7 @@ mod tests {
         let mut story = stopped();
         let mut closed = Story { events: story.events.split_off(5) };
         story.tell(&mut teller);
-        insta::assert_snapshot!(got.new(), @r#"
+        insta::assert_snapshot!(got.news(), @r#"
         ESC[Jshop #7  01a203e2
           image   not asked
           commit  not asked
@@ -355,17 +355,17 @@ mod tests {
         ESC[J
         "#);
         Story { events: Vec::new() }.print("a", "more\n").tell(&mut teller);
-        assert_eq!(got.new(), "");
+        assert_eq!(got.news(), "");
         let rest = closed.events.split_off(1);
         closed.tell(&mut teller);
-        insta::assert_snapshot!(got.new(), @r#"
+        insta::assert_snapshot!(got.news(), @r#"
         ESC[J> a: the shell was closed after 9.0s
         ESC[K⠋ a  0s
         ESC[K  | halfmore
         ESC[K0 of 1 steps, 1 running, 0sESC[J
         "#);
         Story { events: rest }.tell(&mut teller);
-        insta::assert_snapshot!(got.new(), @r#"
+        insta::assert_snapshot!(got.news(), @r#"
         ESC[2AESC[JSIGINT: stopping; once more stops at once
         !! a  cancellation, exit code 1, 1.2s
         shop #7: cancellation in 4.0s: a
@@ -397,10 +397,10 @@ mod tests {
             std::thread::sleep(FRAME / 10);
         }
         curtain();
-        assert!(got.new().ends_with("ESC[1AESC[J"));
+        assert!(got.news().ends_with("ESC[1AESC[J"));
         Story { events: Vec::new() }.print("a", "more\n").tell(&mut teller);
         teller.idle();
         drop(teller);
-        assert_eq!(got.new(), "");
+        assert_eq!(got.news(), "");
     }
 }

@@ -106,7 +106,7 @@ fn another_ci_gets_groups() {
     assert!(!plain.out.contains("::group"), "{}", plain.out);
     let project = project.scripts(&["\"$DCD_BIN\" run inner.json"]).env("DCD_BIN", env!("CARGO_BIN_EXE_dcd"));
     let inner = json!({ "steps": [{ "name": "inner", "run": "echo hello" }] });
-    let project = project.file("inner.json", &inner.to_string());
+    let project = project.file("inner.json", inner.to_string());
     let run = project.run(&["run"]);
     assert_eq!(run.expect(0).out.matches("::group").count(), 1, "{}", run.out);
 }
