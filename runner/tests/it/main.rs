@@ -19,6 +19,7 @@ mod http_plugin;
 mod init;
 mod journal;
 mod misdeeds;
+mod modes;
 mod output;
 mod selecting;
 mod signals;
