@@ -11,6 +11,7 @@ mod commands;
 mod conditions;
 mod doctor;
 mod grants;
+mod graph;
 mod history_dir;
 mod history_fails;
 mod http_plugin;
