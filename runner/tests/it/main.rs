@@ -13,6 +13,7 @@ mod doctor;
 mod examples;
 mod files;
 mod grants;
+mod graph;
 mod history_dir;
 mod history_fails;
 mod http_plugin;
