@@ -1,6 +1,6 @@
 //! What is typed: the commands and their arguments, and nothing else.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, str::FromStr};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -151,6 +151,9 @@ pub struct HowArgs {
     /// What to do when a step fails
     #[arg(long, value_name = "ACTION")]
     pub on_fail: Option<OnFail>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub shown: ShownArgs,
 }
 
 /// `--on-fail`
@@ -167,6 +170,63 @@ pub enum GraphFormat {
     Mermaid,
     /// DOT, for Graphviz
     Dot,
+}
+
+/// How a build is shown, and what is written about it.
+#[derive(Debug, Args)]
+pub struct ShownArgs {
+    /// Show the build live, plain or as json; without it: live on a terminal, else plain
+    #[arg(long, value_enum, value_name = "MODE", hide_possible_values = true)]
+    pub output: Option<OutputMode>,
+    /// Write a report, however the build ends: junit=FILE or json=FILE; may be repeated
+    #[arg(long = "report", value_name = "KIND=FILE")]
+    pub reports: Vec<ReportArg>,
+}
+
+/// `--output`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OutputMode {
+    /// What runs, redrawn on a terminal
+    Live,
+    /// Lines, each with its time and step
+    Plain,
+    /// Events, one JSON object a line
+    Json,
+}
+
+/// `--report`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReportArg {
+    /// What is written.
+    pub kind: ReportKind,
+    /// Where to, relative to the workspace.
+    pub file: PathBuf,
+}
+
+/// What a report is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReportKind {
+    /// `JUnit` XML.
+    Junit,
+    /// What `dcd history show --json` prints.
+    Json,
+}
+
+impl FromStr for ReportArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (kind, file) = text.split_once('=').unwrap_or((text, ""));
+        let kind = match kind {
+            "junit" => ReportKind::Junit,
+            "json" => ReportKind::Json,
+            _ => return Err("it is junit=FILE or json=FILE".to_owned()),
+        };
+        if file.is_empty() {
+            return Err(format!("say where to: {text}=FILE", text = text.trim_end_matches('=')));
+        }
+        Ok(ReportArg { kind, file: file.into() })
+    }
 }
 
 /// `dcd validate`
@@ -275,6 +335,9 @@ pub struct LogsArgs {
     pub build: String,
     /// Only this step's output
     pub step: Option<String>,
+    /// Only this try of the step; without it, all of them one after the other
+    #[arg(long, value_name = "N", requires = "step")]
+    pub attempt: Option<u32>,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub source: SourceArgs,

@@ -8,6 +8,7 @@ use std::{
 use serde_json::Value;
 
 use crate::{
+    build::Build,
     cli::{HistoryCommand, ListArgs, LogsArgs, ShowArgs},
     commands::{
         builds::{Builds, Found},
@@ -60,7 +61,7 @@ fn logs(args: &LogsArgs) -> Result<Exit, CommandError> {
     if args.step.is_some() || terminal {
         let build = builds.read(&found)?;
         if let Some(step) = &args.step {
-            known_step(&build, step)?;
+            known_step(&build, step, args.attempt)?;
         }
         let is_guest = |kind: &str| !matches!(kind, "shell" | "exec");
         guests = build.steps.into_iter().filter(|step| is_guest(&step.kind)).map(|step| step.name).collect();
@@ -69,10 +70,17 @@ fn logs(args: &LogsArgs) -> Result<Exit, CommandError> {
     let remote = matches!(found, Found::Remote(_));
     let mut out = output::stdout();
     let mut result = Ok(());
+    let mut attempt = 0;
     builds.events(&found, args.step.as_deref(), &mut |event| {
-        let Body::StepOutput(bytes) = &event.body else { return ControlFlow::Continue(()) };
         let step = event.step.as_deref().unwrap_or_default();
         if args.step.as_deref().is_some_and(|wanted| wanted != step) {
+            return ControlFlow::Continue(());
+        }
+        if let Body::AttemptStarted(started) = &event.body {
+            attempt = started.attempt;
+        }
+        let Body::StepOutput(bytes) = &event.body else { return ControlFlow::Continue(()) };
+        if args.attempt.is_some_and(|wanted| wanted != attempt) {
             return ControlFlow::Continue(());
         }
         result = if terminal && (remote || guests.iter().any(|guest| guest == step)) {
@@ -86,13 +94,23 @@ fn logs(args: &LogsArgs) -> Result<Exit, CommandError> {
     Ok(Exit::Success)
 }
 
-fn known_step(build: &crate::build::Build, step: &str) -> Result<(), CommandError> {
-    if build.steps.iter().any(|known| known.name == step) {
-        return Ok(());
+fn known_step(build: &Build, step: &str, attempt: Option<u32>) -> Result<(), CommandError> {
+    let Some(known) = build.step_named(step) else {
+        let names: Vec<_> = build.steps.iter().map(|step| format!("`{}`", step.name)).collect();
+        return Err(CommandError::usage(
+            format!("the build has no step `{step}`"),
+            format!("its steps are {}", names.join(", ")),
+        ));
+    };
+    match attempt {
+        Some(wanted) if known.attempts.iter().all(|attempt| attempt.attempt != wanted) => {
+            let count = known.attempts.len();
+            let had = if count == 1 { "1 attempt".to_owned() } else { format!("{count} attempts") };
+            Err(CommandError::usage(
+                format!("there is no attempt {wanted} of the step `{step}`"),
+                format!("it had {had}; without --attempt you get all of them"),
+            ))
+        }
+        _ => Ok(()),
     }
-    let names: Vec<_> = build.steps.iter().map(|step| format!("`{}`", step.name)).collect();
-    Err(CommandError::usage(
-        format!("the build has no step `{step}`"),
-        format!("its steps are {}", names.join(", ")),
-    ))
 }

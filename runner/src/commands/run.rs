@@ -14,7 +14,10 @@ use crate::{
         output::{self, print},
         prepare::Prepared,
         replicate::Replication,
-        requirements, secrets,
+        reports::Reports,
+        requirements,
+        screen::{self, Screen},
+        secrets,
         steps::{BuildContext, BuildSteps, Environment},
     },
     engine::{
@@ -32,7 +35,7 @@ use crate::{
     pipeline::{Pipeline, Step},
     products::Products,
     redact::Redactor,
-    report::{self, Human, Style},
+    report::{self, Mode, Style},
     signal, text,
 };
 
@@ -42,6 +45,7 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit, CommandError> {
 
 /// Runs a build from its first event to its last.
 pub(super) fn execute(prepared: Prepared, how: &HowArgs) -> Result<Exit, CommandError> {
+    let mode = screen::mode(how.shown.output)?;
     // While git and Docker answer, plugins are compiled.
     let collecting = collect::start(&prepared.workspace);
     let plugins = load::plugins(&prepared.workspace, &prepared.loaded)?;
@@ -53,7 +57,8 @@ pub(super) fn execute(prepared: Prepared, how: &HowArgs) -> Result<Exit, Command
         .enable_all()
         .build()
         .map_err(|error| CommandError::environment(format!("the runtime cannot be started: {error}")))?;
-    build(&runtime, prepared, how, plugins, facts)
+    let reports = Reports::new(&how.shown.reports, &prepared.workspace);
+    build(&runtime, prepared, how, plugins, facts, mode, reports)
 }
 
 fn build(
@@ -62,6 +67,8 @@ fn build(
     how: &HowArgs,
     mut plugins: Plugins,
     facts: Facts,
+    mode: Mode,
+    mut reports: Reports,
 ) -> Result<Exit, CommandError> {
     let _inside = runtime.enter();
     let mut interrupts = signal::interrupts().map_err(|error| no_signals(&error))?;
@@ -73,6 +80,7 @@ fn build(
     let id = Uuid::now_v7();
     let store = Store::at(&workspace);
     let (place, mut journal) = store.create_build(&id.to_string()).map_err(|error| journal_error(&error))?;
+    reports.build(&store, &place);
     let products = Products::at(place.path(), Owner::of(&workspace));
     let products = products.map_err(|error| no_place(&place, &error))?;
     let component = component(&pipeline, &facts, &workspace);
@@ -99,7 +107,6 @@ fn build(
 
     let opened = numbered.map(Body::BuildNumbered).into_iter();
     let opened: Vec<_> = opened.chain([Body::BuildFacts(Box::new(context.facts.clone()))]).collect();
-    let human = Human::new(output::stdout(), Style::of(&std::io::stdout()));
     let component = context.component.clone();
     let number = context.number;
     let specs = specs(&pipeline, left_out);
@@ -115,8 +122,8 @@ fn build(
         BuildSteps::new(pipeline, context, processes.clone(), products, plugins.steps, environment);
     steps.shell_on_failure = opens_shells(how);
     let lock = steps.lock();
-    let mut dispatcher =
-        Dispatcher::new(journal, steps, redactor, vec![Box::new(human)]).map_err(run_error)?;
+    let Screen { sink, curtain: _curtain } = Screen::open(mode);
+    let mut dispatcher = Dispatcher::new(journal, steps, redactor, vec![sink]).map_err(run_error)?;
     dispatcher.show(opening);
     for body in opened {
         dispatcher.emit(body).map_err(run_error)?;
@@ -141,10 +148,11 @@ fn build(
         None => (number, exit(end)),
     };
     let by_number = number.filter(|number| store.is_unique(*number)).map(|number| number.to_string());
+    let exit = reports.finish(exit);
     // All is kept: nothing is left that a signal could harm, should standard output stand still.
     signal::release();
     // Who stopped the build may have done so because its output goes nowhere.
-    if end.signal.is_none() || output::is_read() {
+    if mode != Mode::Json && (end.signal.is_none() || output::is_read()) {
         print_farewell(&by_number.unwrap_or(place.id));
     }
     Ok(exit)

@@ -4,7 +4,7 @@ use crate::{
     build::{Attempt, Build, Step},
     event::Outcome,
     facts::{Container, Docker, Fact, Facts, Verification},
-    report::{Style, Summary, human},
+    report::{Style, Summary, words},
     text::{self, harmless_line, rfc3339},
 };
 
@@ -121,13 +121,13 @@ impl Page {
 
     fn facts(&mut self, facts: &Facts) {
         self.title("Recorded");
-        self.row("image", &human::image(facts));
+        self.row("image", &words::image(facts));
         if let Some(image) = facts.image.known() {
             self.row("image id", &image.id);
         }
         self.fact("container", &facts.container, container);
         self.fact("docker", &facts.docker, docker);
-        self.row("commit", &human::commit(&facts.git));
+        self.row("commit", &words::commit(&facts.git));
         if let Some(git) = facts.git.known() {
             self.fact("remote", &git.remote, Clone::clone);
             self.fact("tree", &git.tree, Clone::clone);

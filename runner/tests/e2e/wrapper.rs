@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::engine::{SOCKET, both, docker, output, setup, text_of, unique};
 use crate::team::{Team, exclusive};
@@ -22,7 +22,11 @@ struct Project {
 
 impl Project {
     fn new(image: &str, script: &str) -> Self {
-        let mut workspace = Workspace::new(&json!({ "steps": [{ "name": "test", "run": script }] }));
+        Self::with(image, &json!({ "steps": [{ "name": "test", "run": script }] }))
+    }
+
+    fn with(image: &str, pipeline: &Value) -> Self {
+        let mut workspace = Workspace::new(pipeline);
         let setup = setup().unwrap();
         let mut init = Command::new(env!("CARGO_BIN_EXE_dcd"));
         init.args(["init", "--image", image, "--base", &setup.base, "--stock", &setup.stock]);
@@ -128,6 +132,22 @@ fn a_worktree_has_its_repository() {
     let tree: PathBuf = project.path().parent().unwrap().join("w t,x");
     assert!(text.contains(&format!("Two\n{}\n", tree.display())), "{text}");
     assert!(text.contains(&text_of(&project.run("git rev-parse HEAD"), "git")), "{text}");
+}
+
+#[test]
+fn a_lock_holds_for_all_clones_of_a_user() {
+    let Some(team) = Team::build() else { return };
+    let busy = "[ ! -e $DCD_LOCK_DIR/busy ]; touch ready $DCD_LOCK_DIR/busy; sleep 2; rm $DCD_LOCK_DIR/busy";
+    let pipeline = json!({ "lock": { "name": "deploy" }, "steps": [{ "name": "test", "run": busy }] });
+    let project = || Project::with(&team.image, &pipeline).env("DCD_PULL", "never");
+    let first = project();
+    let state = first.path().parent().unwrap().join("home/.local/state");
+    let second = project().env("XDG_STATE_HOME", state.to_str().unwrap());
+    let mut command = first.command("./dcd");
+    let mut running = command.arg("run").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    first.workspace.wait_for("ready");
+    text_of(&second.run("./dcd run"), "the second run");
+    assert!(running.wait().unwrap().success());
 }
 
 #[test]

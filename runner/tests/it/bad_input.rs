@@ -151,8 +151,9 @@ fn step(project: Project, step: &serde_json::Value, code: i32) -> String {
     let out = &run.expect(code).out;
     let said = &out[out.find("> a").unwrap()..out.find("\nSee it again").unwrap()];
     // What the shell itself says is its own.
-    let line = |line: &str| {
-        if line.starts_with("/bin/sh:") { "/bin/sh: ...\n".to_owned() } else { format!("{line}\n") }
+    let line = |line: &str| match line.split_once("/bin/sh:") {
+        Some((prefix, _)) => format!("{prefix}/bin/sh: ...\n"),
+        None => format!("{line}\n"),
     };
     said.lines().map(line).collect()
 }
@@ -178,7 +179,7 @@ fn a_program_that_does_not_exist() {
     let said = step(Project::new(), &json!({"name": "a", "run": "carog test"}), 1);
     insta::assert_snapshot!(said, @r#"
     > a
-    /bin/sh: ...
+    [TIME] a | /bin/sh: ...
       exit code 127: the shell did not find a command that the script names
       help: the output says which one: install it in the image, or check its spelling; if it is a script that is there, the interpreter on its first line is missing
     !! a  failure, exit code 127, [TOOK]
@@ -198,7 +199,7 @@ fn a_script_without_the_executable_bit() {
     "#);
     insta::assert_snapshot!(step(project(), &json!({"name": "a", "run": "./x.sh"}), 1), @r#"
     > a
-    /bin/sh: ...
+    [TIME] a | /bin/sh: ...
       exit code 126: the shell found the command but could not execute it
       help: check the executable bit (`chmod +x FILE`), or the interpreter on the script's first line
     !! a  failure, exit code 126, [TOOK]
@@ -222,7 +223,7 @@ fn a_script_whose_interpreter_is_missing() {
     "#);
     insta::assert_snapshot!(step(project(), &json!({"name": "a", "run": "./x.sh"}), 1), @r#"
     > a
-    /bin/sh: ...
+    [TIME] a | /bin/sh: ...
       exit code 127: the shell did not find a command that the script names
       help: the output says which one: install it in the image, or check its spelling; if it is a script that is there, the interpreter on its first line is missing
     !! a  failure, exit code 127, [TOOK]

@@ -141,6 +141,7 @@ fn commands_that_show_builds_say_what_they_take() {
       [STEP]   Only this step's output
 
     Options:
+          --attempt <N>       Only this try of the step; without it, all of them one after the other
           --file <FILE>       The pipeline file whose history backend is asked, too [default: dcd.json]
           --local             Look only at the builds that ran in this workspace
           --component <NAME>  Only builds of this component

@@ -72,6 +72,14 @@ fn a_workspace_that_cannot_hold_builds_is_a_problem() {
 }
 
 #[test]
+fn what_the_pipeline_requires_is_no_warning() {
+    let project = project()
+        .pipeline(json!({ "require": { "docker": true }, "steps": [{ "name": "a", "run": "true" }] }));
+    let answer = doctor(&project, 3);
+    assert_eq!(check(&answer, "docker")["state"], "problem");
+}
+
+#[test]
 fn the_backend_is_asked_and_speaks_for_itself() {
     let project = project();
     let builds = project.outside().join("builds");

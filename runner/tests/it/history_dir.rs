@@ -111,7 +111,7 @@ fn a_directory_that_is_not_granted() {
     let project = project.pipeline(json!({ "history": history, "steps": steps }));
     let run = project.run(&["run"]);
     assert!(
-        run.expect(4).out.contains("(number pending)") && run.out.contains("> a\nran\nok a"),
+        run.expect(4).out.contains("(number pending)") && run.out.contains("> a\n[TIME] a | ran\nok a"),
         "{}",
         run.out
     );
@@ -132,7 +132,7 @@ fn a_config_that_the_backend_refuses() {
     let steps = json!([{ "name": "a", "run": "echo ran" }]);
     let project = project.pipeline(json!({ "history": history, "steps": steps }));
     let run = project.run(&["run"]);
-    assert!(run.expect(4).out.contains("> a\nran\nok a"), "{}", run.out);
+    assert!(run.expect(4).out.contains("> a\n[TIME] a | ran\nok a"), "{}", run.out);
     insta::assert_snapshot!(run.err, @r#"
     warning: history backend history-dir: plugin history-dir: its config is wrong: path: "shared" is not an absolute path
     The build runs on without a number; its journal keeps it meanwhile.

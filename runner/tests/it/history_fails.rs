@@ -17,7 +17,7 @@ fn project(fail: &str, kind: &str, after: u32) -> Project {
 /// The steps passed, the history was not written: what is said of that.
 #[track_caller]
 fn said(project: &Project, run: &Output) -> String {
-    assert!(run.expect(4).out.contains("one\nok a") && run.out.contains("two\nok b"), "{}", run.out);
+    assert!(run.expect(4).out.contains("a | one\nok a") && run.out.contains("b | two\nok b"), "{}", run.out);
     let build = project.json(&["history", "show", "latest", "--local", "--json"]);
     assert_eq!(build["outcome"], "success");
     assert_eq!(project.logs(&["--local", "latest"]), b"one\ntwo\n", "the journal has it all");

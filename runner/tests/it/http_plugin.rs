@@ -33,7 +33,7 @@ fn json_goes_out_and_comes_back() {
     let (project, said) = send(&server, with, 0);
     insta::assert_snapshot!(said, @r#"
     > a
-    POST http://127.0.0.1:PORT/v1/deploys?token=... -> 201 Created
+    [TIME] a | POST http://127.0.0.1:PORT/v1/deploys?token=... -> 201 Created
     ok a  [TOOK]
        201 Created
     shop #1: success in [TOOK]
@@ -60,9 +60,9 @@ fn what_passes_is_tried_again() {
     let (project, said) = send(&server, json!({ "retries": 2, "retry_delay": "10ms" }), 0);
     insta::assert_snapshot!(said, @r#"
     > a
-    GET http://127.0.0.1:PORT/v1/deploys?token=... -> 503 Service Unavailable
-    GET http://127.0.0.1:PORT/v1/deploys?token=... -> 429 Too Many Requests
-    GET http://127.0.0.1:PORT/v1/deploys?token=... -> 200 OK
+    [TIME] a | GET http://127.0.0.1:PORT/v1/deploys?token=... -> 503 Service Unavailable
+    [TIME] a | GET http://127.0.0.1:PORT/v1/deploys?token=... -> 429 Too Many Requests
+    [TIME] a | GET http://127.0.0.1:PORT/v1/deploys?token=... -> 200 OK
     ok a  [TOOK]
        200 OK
     shop #1: success in [TOOK]
@@ -77,7 +77,7 @@ fn another_status_fails_the_step() {
     let (project, said) = send(&server, json!({}), 1);
     insta::assert_snapshot!(said, @r#"
     > a
-    GET http://127.0.0.1:PORT/v1/deploys?token=... -> 404 Not Found
+    [TIME] a | GET http://127.0.0.1:PORT/v1/deploys?token=... -> 404 Not Found
       GET http://127.0.0.1:PORT/v1/deploys?token=... answered 404 Not Found, but 2xx was expected; the answer: no such [31mthing
     !! a  failure, [TOOK]
     shop #1: failure in [TOOK]: a
@@ -107,8 +107,8 @@ fn an_origin_that_is_not_granted_is_named() {
     let out = &run.expect(3).out;
     insta::assert_snapshot!(out[out.find("> a").unwrap()..].split(" (").next().unwrap(), @r#"
     > a
-    [error] plugin http wanted to send a request to https://api.example.com, which it is not granted. To allow it: "plugins": {"http": {"allow": {"http": ["https://api.example.com"]}}}
-    GET https://api.example.com/x -> the plugin is not granted to reach https://api.example.com
+    [TIME] a | [error] plugin http wanted to send a request to https://api.example.com, which it is not granted. To allow it: "plugins": {"http": {"allow": {"http": ["https://api.example.com"]}}}
+    [TIME] a | GET https://api.example.com/x -> the plugin is not granted to reach https://api.example.com
     "#);
     let problem = &project.show("1")["steps"][0]["attempts"][0]["problem"];
     insta::assert_snapshot!(format!("{problem:#}"), @r#"

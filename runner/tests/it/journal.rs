@@ -28,10 +28,9 @@ fn what_was_shown_is_kept_when_the_runner_is_killed() {
         run.signal(Signal::KILL);
         let killed = run.finish();
         killed.expect(137);
-        let is_number = |line: &&str| line.bytes().all(|byte| byte.is_ascii_digit()) && !line.is_empty();
         // A line that was cut is not one that was shown.
         let whole = killed.out.rfind('\n').map_or("", |end| &killed.out[..=end]);
-        let shown: Vec<_> = whole.lines().filter(is_number).collect();
+        let shown: Vec<_> = whole.lines().filter_map(|line| Some(line.split_once(" | ")?.1)).collect();
         let logs = String::from_utf8(project.logs(&["1"])).unwrap();
         let kept: Vec<_> = logs.lines().take(shown.len()).collect();
         assert_eq!(shown, kept, "round {round}");
@@ -60,7 +59,7 @@ fn what_was_shown_is_kept_when_the_runner_is_killed() {
 fn a_lost_build_names_the_step_that_was_running() {
     let project = Project::new().scripts(&["true", "echo started; sleep 50", "true"]);
     let run = project.spawn(&["run"]);
-    run.wait_for("> b\nstarted\n");
+    run.wait_for(" b | started\n");
     run.signal(Signal::KILL);
     drop(run);
     let build = project.show("1");

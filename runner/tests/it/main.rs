@@ -10,6 +10,7 @@ mod bad_plugins;
 mod commands;
 mod conditions;
 mod doctor;
+mod examples;
 mod grants;
 mod history_dir;
 mod history_fails;

@@ -13,7 +13,7 @@ fn run(project: Project, steps: &[Value]) -> (Project, Output) {
     steps.push(json!({ "name": "after", "run": "echo still here" }));
     let project = project.pipeline(json!({ "steps": steps }));
     let output = project.run(&["run"]);
-    assert!(output.expect(0).out.contains("> after\nstill here\nok after"), "{}", output.out);
+    assert!(output.expect(0).out.contains("> after\n[TIME] after | still here\nok after"), "{}", output.out);
     (project, output)
 }
 
@@ -33,7 +33,10 @@ fn shown(output: &Output) -> String {
     let out = &output.out;
     let shown = &out[out.find("\n> ").unwrap() + 1..out.find("> after").unwrap()];
     // Where in its source the fixture panics is its own matter.
-    let kept = shown.lines().filter(|line| !line.contains("misdeed.rs")).map(|line| format!("{line}\n"));
+    let kept = shown
+        .lines()
+        .filter(|line| !line.contains("misdeed.rs"))
+        .map(|line| format!("{}\n", line.trim_end()));
     kept.collect()
 }
 
@@ -55,9 +58,9 @@ fn what_breaks_is_an_error_of_its_step() {
       help: what it printed last says why, if it panicked; report it to the plugin's author
     !! trap  error, [TOOK]; the build goes on
     > panic
-
-    the fixture panics, as it was told
-    note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace
+    [TIME] panic |
+    [TIME] panic | the fixture panics, as it was told
+    [TIME] panic | note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace
       plugin fixture failed in `run`: it trapped (`unreachable`), as a panic does
       help: what it printed last says why, if it panicked; report it to the plugin's author
     !! panic  error, [TOOK]; the build goes on
@@ -145,12 +148,12 @@ fn what_a_plugin_says_drives_no_terminal() {
     );
     insta::assert_snapshot!(shown(&output), @r#"
     > log
-    [info] logged at Info with \x1b[31mred\x1b[0m and \x07 a bell colour=\x1b[31mred\x1b[0m plain=value
-    [warn] logged at Warn with \x1b[31mred\x1b[0m and \x07 a bell colour=\x1b[31mred\x1b[0m plain=value
-    [error] logged at Error with \x1b[31mred\x1b[0m and \x07 a bell colour=\x1b[31mred\x1b[0m plain=value
+    [TIME] log | [info] logged at Info with \x1b[31mred\x1b[0m and \x07 a bell colour=\x1b[31mred\x1b[0m plain=value
+    [TIME] log | [warn] logged at Warn with \x1b[31mred\x1b[0m and \x07 a bell colour=\x1b[31mred\x1b[0m plain=value
+    [TIME] log | [error] logged at Error with \x1b[31mred\x1b[0m and \x07 a bell colour=\x1b[31mred\x1b[0m plain=value
     ok log  [TOOK]
     > stderr
-    \x1b]0;title\x07\u{9b}31m
+    [TIME] stderr | \x1b]0;title\x07\u{9b}31m
     ok stderr  [TOOK]
     "#);
     assert!(!output.stdout.contains(&0x1b));
@@ -162,7 +165,7 @@ fn a_step_type_is_told_of_its_build() {
     let (project, output) =
         run(Project::new().plugin("fixture"), &[json!({ "do": "echo", "text": "hello" })]);
     assert!(
-        output.out.contains("> echo\nhello\nworkspace [ROOT]/shop\nbuild [ID]\nstep echo\nok echo"),
+        output.out.contains("> echo\n[TIME] echo | hello\n[TIME] echo | workspace [ROOT]/shop\n[TIME] echo | build [ID]\n[TIME] echo | step echo\nok echo"),
         "{}",
         output.out
     );

@@ -19,10 +19,10 @@ fn a_whole_run() {
       image   unknown: There is no Docker socket at [ROOT]/no.sock: run the container with -v [ROOT]/no.sock:[ROOT]/no.sock.
       commit  [SHA] on main
     > a
-    hello
+    [TIME] a | hello
     ok a  [TOOK]
     > b
-    no line end
+    [TIME] b | no line end
     ok b  [TOOK]
     > c
     ok c  [TOOK]
@@ -47,7 +47,10 @@ fn bytes_stay_as_they_are() {
     let project = Project::new().scripts(&[script, "printf '\\376'"]);
     let run = project.run(&["run"]);
     let first = b"\xff\0\x1b[31mred\r\n\x80\xc3\xbc\n\x01";
-    assert!(run.stdout.windows(first.len()).any(|part| part == first), "shown as they are, too");
+    let shown: Vec<_> = first.split_inclusive(|byte| *byte == b'\n').collect();
+    for line in shown {
+        assert!(run.stdout.windows(line.len()).any(|part| part == line), "shown as they are, too");
+    }
     assert_eq!(project.logs(&["latest"]), [&first[..], b"\xfe"].concat());
     assert_eq!(project.logs(&["latest", "a"]), first);
     assert_eq!(project.logs(&["latest", "b"]), b"\xfe");
@@ -66,9 +69,9 @@ fn no_line_is_too_long() {
 fn many_lines_arrive_whole() {
     let project = Project::new().scripts(&["seq 50000"]);
     let run = project.run(&["run"]);
-    let lines: String = (1..=50_000).map(|line| format!("{line}\n")).collect();
-    assert!(run.expect(0).out.contains(&format!("> a\n{lines}ok a")));
-    assert_eq!(project.logs(&["1"]), lines.as_bytes());
+    let lines = |prefix: &str| (1..=50_000).map(|line| format!("{prefix}{line}\n")).collect::<String>();
+    assert!(run.expect(0).out.contains(&format!("> a\n{}ok a", lines("[TIME] a | "))));
+    assert_eq!(project.logs(&["1"]), lines("").as_bytes());
 }
 
 #[test]
@@ -78,7 +81,7 @@ fn a_progress_bar_shows_before_its_line_ends() {
     let run = project.spawn(&["run"]);
     run.wait_for("half ");
     project.write("go", "");
-    assert!(run.finish().expect(0).out.contains("> a\nhalf done\nok a"));
+    assert!(run.finish().expect(0).out.contains("> a\n[TIME] a | half done\nok a"));
 }
 
 #[test]
@@ -118,31 +121,32 @@ fn a_slow_reader_loses_nothing() {
     let mut child = project.dcd(&["run"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut reader = BufReader::new(child.stdout.take().unwrap());
     let mut line = String::new();
-    while line != "1000\n" {
+    while !line.ends_with(" a | 1000\n") {
         line.clear();
-        reader.read_line(&mut line).unwrap();
+        assert!(reader.read_line(&mut line).unwrap() > 0);
     }
     // By now the pipes between the step and this test are full.
     std::thread::sleep(Duration::from_millis(500));
     let mut rest = String::new();
     reader.read_to_string(&mut rest).unwrap();
     assert!(child.wait().unwrap().success());
-    assert!(rest.contains("199999\n200000\nok a") && rest.contains("\nend\nok b"));
-    assert_eq!(rest.lines().take(199_000).last(), Some("200000"));
+    assert!(rest.contains(" a | 200000\nok a") && rest.contains(" b | end\nok b"));
+    let numbers = rest.lines().take(199_000).map(|line| line.split_once(" | ").unwrap().1);
+    assert!(numbers.eq((1001..=200_000).map(|number| number.to_string())));
 }
 
 #[test]
 fn a_broken_pipe_ends_what_writes_to_it() {
     // Where SIGPIPE is ignored, `yes` complains instead.
     let project = Project::new().scripts(&["yes | head -n 1"]);
-    assert!(project.run(&["run"]).expect(0).out.contains("> a\ny\nok a"));
+    assert!(project.run(&["run"]).expect(0).out.contains("> a\n[TIME] a | y\nok a"));
 }
 
 #[test]
 fn input_is_empty() {
     let project = Project::new().scripts(&["cat; echo \"read: $?\""]);
     let run = project.shell("echo typed | \"$DCD_BIN\" run");
-    assert!(run.expect(0).out.contains("> a\nread: 0\n"), "{}", run.out);
+    assert!(run.expect(0).out.contains("> a\n[TIME] a | read: 0\n"), "{}", run.out);
 }
 
 #[test]

@@ -35,7 +35,7 @@ fn only_some_steps() {
         [
             "fetch skip left out by --only",
             "left success",
-            "right skip left out by --only",
+            "right skip left out by --skip",
             "join skip left out by --only",
         ]
     );

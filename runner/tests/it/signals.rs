@@ -20,14 +20,14 @@ const STUBBORN: &str = "trap '' TERM INT; echo started; while true; do sleep 0.0
 fn one_ctrl_c_stops_the_build() {
     let project = Project::new().scripts(&[POLITE, "echo never"]);
     let run = project.spawn(&["run"]);
-    run.wait_for("> a\nstarted\n");
+    run.wait_for(" a | started\n");
     run.signal(Signal::INT);
     let run = run.finish();
     insta::assert_snapshot!(run.expect(130).out[run.out.find("> a").unwrap()..], @r#"
     > a
-    started
+    [TIME] a | started
     SIGINT: stopping; once more stops at once
-    asked to stop
+    [TIME] a | asked to stop
     !! a  cancellation, exit code 5, [TOOK]
     - b  skipped: the build was cancelled
     shop #1: cancellation in [TOOK]: a
@@ -44,7 +44,7 @@ fn one_ctrl_c_stops_the_build() {
 fn a_second_ctrl_c_kills() {
     let project = Project::new().scripts(&[STUBBORN]);
     let run = project.spawn(&["run"]);
-    run.wait_for("> a\nstarted\n");
+    run.wait_for(" a | started\n");
     let started = Instant::now();
     run.signal(Signal::INT);
     run.wait_for("once more stops at once");
@@ -60,7 +60,7 @@ fn a_second_ctrl_c_kills() {
 fn an_engine_that_stops_the_container_is_heard() {
     let project = Project::new().scripts(&[POLITE]);
     let run = project.spawn(&["run"]);
-    run.wait_for("> a\nstarted\n");
+    run.wait_for(" a | started\n");
     run.signal(Signal::TERM);
     run.finish().expect(143);
     assert_eq!(project.show("1")["outcome"], "cancellation");
@@ -70,7 +70,7 @@ fn an_engine_that_stops_the_container_is_heard() {
 fn a_step_that_floods_can_be_stopped() {
     let project = Project::new().scripts(&["yes"]);
     let run = project.spawn(&["run"]);
-    run.wait_for("y\ny\n");
+    run.wait_for(" a | y\n");
     run.signal(Signal::INT);
     run.finish().expect(130);
 }

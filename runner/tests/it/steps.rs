@@ -181,7 +181,7 @@ fn a_timeout_stops_the_step_and_its_children() {
     assert_eq!((&build["outcome"], &build["steps"][0]["outcome"]), (&json!("timeout"), &json!("timeout")));
     insta::assert_snapshot!(run.out[run.out.find("> slow").unwrap()..], @r#"
     > slow
-    asked to stop
+    [TIME] slow | asked to stop
       the step took longer than its timeout of [TOOK]
       help: find out what it waits for, or give it more time with `timeout`
     !! slow  timeout, exit code 1, [TOOK]
@@ -242,12 +242,12 @@ fn what_a_step_leaves_behind_ends_with_the_build() {
     let out = run.expect(0).out.replace(pid.trim(), "[PID]");
     insta::assert_snapshot!(out[out.find("> a").unwrap()..], @r#"
     > a
-    printed
+    [TIME] a | printed
     [warn] process [PID] is left behind and holds the step's output: sleep 50
       note: the step left a process behind that holds its output; dcd ends it with the build
     ok a  [TOOK]
     > b
-    next
+    [TIME] b | next
     ok b  [TOOK]
     shop #1: success in [TOOK]
     See it again: dcd history show 1; its output: dcd history logs 1

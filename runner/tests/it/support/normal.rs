@@ -45,6 +45,9 @@ fn name(word: &str) -> Option<&'static str> {
     if word.ends_with('Z') && word.parse::<jiff::Timestamp>().is_ok() {
         return Some("[AT]");
     }
+    if word.len() == 8 && word.split(':').map(|part| part.len() == 2 && digits(part)).eq([true; 3]) {
+        return Some("[TIME]");
+    }
     if word == env!("CARGO_PKG_VERSION") {
         return Some("[VERSION]");
     }
