@@ -6,7 +6,7 @@ use tokio::{runtime::Runtime, sync::mpsc};
 use uuid::Uuid;
 
 use crate::{
-    cli::{HowArgs, RunArgs},
+    cli::{HowArgs, OnFail, RunArgs},
     commands::{
         collect,
         load::{self, Loaded, Plugins},
@@ -26,7 +26,7 @@ use crate::{
     },
     error::{CommandError, Exit},
     event::{self, Body, BuildNumbered, BuildStarted, Outcome, Problem, StepPlan, UnixMs},
-    exec::{Processes, Reaper},
+    exec::{Processes, Reaper, shell},
     facts::Facts,
     git,
     history::{self, UploadError},
@@ -118,7 +118,9 @@ fn build(
     let redactor = Redactor::new(secrets.values());
     let hidden = secrets::variables(&pipeline);
     let environment = Environment::new(&pipeline, &context, &params, secrets, hidden);
-    let steps = BuildSteps::new(pipeline, context, processes.clone(), products, plugins.steps, environment);
+    let mut steps =
+        BuildSteps::new(pipeline, context, processes.clone(), products, plugins.steps, environment);
+    steps.shell_on_failure = opens_shells(how);
     let lock = steps.lock();
     let Screen { sink, curtain: _curtain } = Screen::open(mode);
     let mut dispatcher = Dispatcher::new(journal, steps, redactor, vec![sink]).map_err(run_error)?;
@@ -352,6 +354,14 @@ fn run_error(error: RunError<JournalError>) -> CommandError {
             CommandError::environment(error.to_string()).help("this is a fault of dcd: report it")
         }
     }
+}
+
+/// Whether steps that fail open a shell.
+fn opens_shells(how: &HowArgs) -> bool {
+    if how.on_fail == Some(OnFail::Shell) && !shell::is_possible() {
+        output::warn("--on-fail=shell opens no shell: this is no terminal (docker run needs `-it` for one)");
+    }
+    how.on_fail == Some(OnFail::Shell) && shell::is_possible()
 }
 
 fn no_place(place: &BuildDir, error: &std::io::Error) -> CommandError {

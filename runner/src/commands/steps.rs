@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     commands::{
-        attempt::Attempt,
+        attempt::{Attempt, Invitation},
         locking::LockRequest,
         values::{Place, Values},
     },
@@ -43,6 +43,8 @@ pub(super) struct BuildSteps {
     pub(super) products: Products,
     pub(super) plugins: BTreeMap<String, StepPlugin>,
     pub(super) environment: Environment,
+    /// A shell opens where a step failed.
+    pub(super) shell_on_failure: bool,
     /// The facts as plugins get them; made only when a plugin runs.
     facts_json: Option<String>,
 }
@@ -194,7 +196,16 @@ impl BuildSteps {
         plugins: BTreeMap<String, StepPlugin>,
         environment: Environment,
     ) -> Self {
-        BuildSteps { pipeline, context, processes, products, plugins, environment, facts_json: None }
+        BuildSteps {
+            pipeline,
+            context,
+            processes,
+            products,
+            plugins,
+            environment,
+            shell_on_failure: false,
+            facts_json: None,
+        }
     }
 
     /// The lock that the pipeline asks for; an error when its name has no value.
@@ -270,7 +281,9 @@ impl BuildSteps {
             Action::Run(command) => {
                 let program = self.environment.program(&self.context, step, &command.value, attempt);
                 let program = program.map_err(problem)?;
-                let attempt = Attempt { step: index, number: attempt, program, wanted: self.wanted(step) };
+                let shell = self.shell_on_failure.then(|| Invitation::new(step, &command.value));
+                let wanted = self.wanted(step);
+                let attempt = Attempt { step: index, number: attempt, program, wanted, shell };
                 let (processes, products) = (self.processes.clone(), self.products.clone());
                 tokio::spawn(attempt.run(processes, products, messages.clone(), control));
             }

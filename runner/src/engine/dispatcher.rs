@@ -229,18 +229,26 @@ where
                 seen = Some(shown);
                 Body::StepShell(event)
             }
+            StepContent::Held => {
+                self.say_rest(step);
+                return Ok(Some(Input::Held(step)));
+            }
             StepContent::Finished(end) => {
-                // What was held back, as it might have been the start of a secret, comes before the end.
-                let rest = self.streams[step].finish(&mut self.redactor);
-                if !rest.is_empty() {
-                    self.waiting.push((Some(self.names[step].clone()), Body::StepOutput(rest)));
-                }
+                self.say_rest(step);
                 return Ok(Some(Input::Finished(step, end)));
             }
         };
         let events = vec![(Some(self.names[step].clone()), body)];
         self.tell(events, Shown { slot: Some(slot), seen, ..Shown::default() })?;
         Ok(None)
+    }
+
+    /// What was held back of a step's output, as it might have been the start of a secret, comes before its end.
+    fn say_rest(&mut self, step: StepIndex) {
+        let rest = self.streams[step].finish(&mut self.redactor);
+        if !rest.is_empty() {
+            self.waiting.push((Some(self.names[step].clone()), Body::StepOutput(rest)));
+        }
     }
 
     /// Keeps and shows what the state said.

@@ -34,6 +34,8 @@ pub enum StepContent {
     Artifacts(StepArtifacts),
     /// Its tests said this.
     Tests(StepTests),
+    /// Its work is over. What follows before its end takes a person's time, and not the step's or the build's.
+    Held,
     /// Somebody looks around where it failed.
     Shell {
         /// What is kept and shown of it.

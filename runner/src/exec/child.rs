@@ -4,6 +4,7 @@ use std::{
     io,
     os::{fd::OwnedFd, unix::process::CommandExt},
     process::Stdio,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -32,7 +33,9 @@ const PIPE_SIZE: usize = 256 << 10;
 /// The processes of one build.
 #[derive(Clone)]
 pub struct Processes {
-    reaper: Reaper,
+    pub(super) reaper: Reaper,
+    /// Whose turn it is to use the terminal.
+    pub(super) terminal: Arc<tokio::sync::Mutex<()>>,
 }
 
 struct Running {
@@ -44,7 +47,7 @@ struct Running {
 impl Processes {
     /// Processes that `reaper` collects.
     pub fn new(reaper: Reaper) -> Self {
-        Processes { reaper }
+        Processes { reaper, terminal: Arc::default() }
     }
 
     /// Ends what still runs: what steps left behind, and the steps themselves when the build was given up.

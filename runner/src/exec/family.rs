@@ -56,6 +56,11 @@ pub(super) fn dead_orphans(waited_for: impl Fn(Pid) -> bool) -> Vec<Pid> {
     all.iter().filter(|process| is_orphan(process)).map(|process| process.pid).collect()
 }
 
+/// Our own process group; 0 where that is from outside of our namespace.
+pub(super) fn own_group() -> i32 {
+    read(rustix::process::getpid()).map_or(0, |process| process.group)
+}
+
 impl Family {
     /// Those that live: the first one unless it was collected, what is below it, and the orphans that are known
     /// to be of it by its group or its mark, with what is below them.

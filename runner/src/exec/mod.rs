@@ -8,6 +8,7 @@ mod family;
 mod follow;
 mod output;
 mod reaper;
+pub mod shell;
 #[cfg(test)]
 mod tests;
 

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// How much a step may hand over in each of the files.
-const LIMIT: u64 = 1 << 20;
+const LIMIT: usize = output_file::MAX_SIZE;
 
 /// Where the steps of one build hand over what they have to say.
 #[derive(Clone)]
@@ -111,7 +111,7 @@ impl Products {
             return Err(Unreadable::Replaced);
         }
         let mut bytes = Vec::new();
-        file.take(LIMIT + 1).read_to_end(&mut bytes).map_err(Unreadable::Io)?;
+        file.take(LIMIT as u64 + 1).read_to_end(&mut bytes).map_err(Unreadable::Io)?;
         Ok(bytes)
     }
 
@@ -205,14 +205,13 @@ fn summary(bytes: Vec<u8>, said: &mut Vec<StepLog>) -> Option<String> {
         said.push(warning("the step's summary is left out: it has a NUL byte, so it is no text"));
         return None;
     }
-    let limit = usize::try_from(LIMIT).unwrap_or(usize::MAX);
     let mut summary = match String::from_utf8(bytes) {
         Ok(text) => text,
         Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
     };
-    if summary.len() > limit {
+    if summary.len() > LIMIT {
         said.push(warning("the step's summary is cut: it is longer than 1 MiB"));
-        summary.truncate(text::clip(&summary, limit).len());
+        summary.truncate(text::clip(&summary, LIMIT).len());
     }
     (!summary.is_empty()).then_some(summary)
 }

@@ -90,7 +90,7 @@ fn what_a_step_hands_over() {
     assert_eq!((of(2, "outcome"), of(2, "outputs")), (json!("error"), json!({})));
     assert_eq!((of(3, "outcome"), of(3, "outputs")), (json!("error"), json!({})));
     let problem = |step: usize| build["steps"][step]["attempts"][0]["problem"]["message"].clone();
-    assert!(problem(2).as_str().unwrap().contains("DCD_OUTPUT line 1"), "{}", problem(2));
+    assert!(problem(2).as_str().unwrap().contains("DCD_OUTPUT is wrong: line 1: "), "{}", problem(2));
     assert_eq!(problem(3), "the step put something else than a file in the place of DCD_OUTPUT");
     let place = project.journals()[0].parent().unwrap().to_owned();
     let left: Vec<_> = std::fs::read_dir(place).unwrap().map(|entry| entry.unwrap().file_name()).collect();

@@ -34,6 +34,34 @@ pub(super) struct Running {
     pub(super) stopping: Option<Stopping>,
     /// No attempt follows, however this one ends.
     pub(super) last: bool,
+    /// Since when its work is over, while a person looks at it.
+    held: Option<Duration>,
+}
+
+/// The attempts that a person looks at.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    count: usize,
+    since: Duration,
+}
+
+impl Held {
+    pub(super) fn any(&self) -> bool {
+        self.count > 0
+    }
+
+    fn one_more(&mut self, now: Duration) {
+        if self.count == 0 {
+            self.since = now;
+        }
+        self.count += 1;
+    }
+
+    /// How long there was any, when this was the last.
+    fn one_less(&mut self, now: Duration) -> Duration {
+        self.count -= 1;
+        if self.count == 0 { now.saturating_sub(self.since) } else { Duration::ZERO }
+    }
 }
 
 /// Why a step was asked to stop.
@@ -66,15 +94,36 @@ impl Stopping {
 impl State {
     pub(super) fn start(&mut self, step: StepIndex, attempt: u32, now: Duration, effects: &mut Vec<Effect>) {
         self.timers.set(step, self.specs[step].timeout.map(|timeout| now + timeout));
-        self.phases[step] = Phase::Running(Running { attempt, started: now, stopping: None, last: false });
+        self.phases[step] =
+            Phase::Running(Running { attempt, started: now, stopping: None, last: false, held: None });
         self.running += 1;
         effects.push(Effect::Emit(Some(step), Body::AttemptStarted(AttemptStarted { attempt })));
         effects.push(Effect::Start { step, attempt });
     }
 
+    /// An attempt's work is over, and its time does not run on.
+    pub(super) fn hold(&mut self, step: StepIndex, now: Duration) {
+        if let Phase::Running(running) = &mut self.phases[step]
+            && running.stopping.is_none()
+            && running.held.is_none()
+        {
+            running.held = Some(now);
+            self.held.one_more(now);
+            self.timers.set(step, None);
+        }
+    }
+
     /// An attempt ended.
     pub(super) fn ended(&mut self, step: StepIndex, end: StepEnd, now: Duration, effects: &mut Vec<Effect>) {
-        let Phase::Running(Running { attempt, started, stopping, last }) = self.phases[step] else { return };
+        let Phase::Running(Running { attempt, started, stopping, last, held }) = self.phases[step] else {
+            return;
+        };
+        if held.is_some() {
+            let pause = self.held.one_less(now);
+            self.ends_at = self.ends_at.map(|end| end + pause);
+        }
+        // Whoever stopped it after its work was done, stopped only the look at it.
+        let stopping = stopping.filter(|_| held.is_none());
         self.running -= 1;
         self.timers.set(step, None);
         let spec = &self.specs[step];
@@ -109,7 +158,7 @@ impl State {
                 outcome,
                 exit_code: end.exit_code,
                 signal: end.signal,
-                duration_ms: millis(now.saturating_sub(started)),
+                duration_ms: millis(held.unwrap_or(now).saturating_sub(started)),
                 problem,
                 leaked: end.leaked,
                 retry_in_ms: delay.map(millis),

@@ -16,7 +16,7 @@ use crate::{
     event::{Body, BuildFinished, Outcome, Problem, StepFinished, StepName},
     pipeline::{Retry, expression::Status},
 };
-use attempts::Phase;
+use attempts::{Held, Phase};
 use cancelling::{Cancelling, Cause};
 use graph::Graph;
 use timers::Timers;
@@ -73,6 +73,8 @@ pub(crate) enum Input {
     /// The answer to [`Effect::Decide`]: `None` to run the step, else why it is skipped. It comes before any
     /// other input.
     Decided(StepIndex, Result<Option<String>, Problem>),
+    /// A running attempt did its work; before its end, a person looks at it.
+    Held(StepIndex),
     /// A running attempt ended.
     Finished(StepIndex, Box<StepEnd>),
     /// Somebody wants the build to stop.
@@ -119,8 +121,9 @@ pub(crate) struct State {
     undecided: usize,
     /// The step whose conditions were asked for.
     deciding: Option<StepIndex>,
-    /// When the build's own time is over.
+    /// When the build's own time is over. It stands still while attempts are held.
     ends_at: Option<Duration>,
+    held: Held,
     cancelling: Option<Cancelling>,
     /// The step whose end stopped all others.
     failed_fast: Option<StepIndex>,
@@ -139,6 +142,7 @@ impl State {
             undecided: specs.len(),
             deciding: None,
             ends_at: None,
+            held: Held::default(),
             cancelling: None,
             failed_fast: None,
             worst: Outcome::Success,
@@ -150,7 +154,8 @@ impl State {
 
     /// When the state wants a [`Input::Tick`].
     pub(crate) fn deadline(&self) -> Option<Duration> {
-        self.timers.next().into_iter().chain(self.ends_at).min()
+        let ends_at = self.ends_at.filter(|_| !self.held.any());
+        self.timers.next().into_iter().chain(ends_at).min()
     }
 
     #[must_use]
@@ -162,6 +167,7 @@ impl State {
                 self.graph.begin();
             }
             Input::Decided(step, answer) => self.decided(step, answer, now, &mut effects),
+            Input::Held(step) => self.hold(step, now),
             Input::Finished(step, end) => self.ended(step, *end, now, &mut effects),
             Input::Interrupt { signal } => self.interrupt(signal, now, &mut effects),
             Input::Tick => self.tick(now, &mut effects),
@@ -171,7 +177,9 @@ impl State {
     }
 
     fn tick(&mut self, now: Duration, effects: &mut Vec<Effect>) {
-        if let (Some(timeout), Some(_)) = (self.options.timeout, self.ends_at.take_if(|end| *end <= now))
+        let held = self.held.any();
+        let over = self.ends_at.take_if(|end| *end <= now && !held);
+        if let (Some(timeout), Some(_)) = (self.options.timeout, over)
             && self.cancelling.is_none()
         {
             self.cancel(Cause::Timeout(timeout), now, effects);

@@ -378,3 +378,31 @@ fn the_worst_conclusion_is_the_builds() {
     let _ = course.end(0, Outcome::Error);
     assert_eq!(course.end(1, Outcome::Failure), "1~failure, 1=failure, build.finished, finish error");
 }
+
+#[test]
+fn while_a_person_looks_no_time_runs() {
+    let options = Options { timeout: Some(30 * SECOND), ..OPTIONS };
+    let timed = |step| StepSpec { timeout: Some(10 * SECOND), ..spec(step, &[]) };
+    let mut state = State::new(vec![timed(0), timed(1)], options);
+    let _ = state.handle(Input::Start, SECOND);
+    assert_eq!(state.deadline(), Some(11 * SECOND));
+    let _ = state.handle(Input::Held(0), 2 * SECOND);
+    let _ = state.handle(Input::Held(1), 5 * SECOND);
+    assert_eq!(state.deadline(), None, "neither theirs nor the build's");
+    assert_eq!(state.handle(Input::Tick, 100 * SECOND), []);
+    let effects = state.handle(ended(0, Outcome::Failure), 102 * SECOND);
+    let Effect::Emit(_, Body::AttemptFinished(end)) = &effects[0] else { panic!("{effects:?}") };
+    assert_eq!((end.outcome, end.duration_ms), (Outcome::Failure, 1000), "the look does not count");
+    assert_eq!(state.deadline(), None);
+    // Whoever interrupts the look changes nothing of what was seen.
+    let _ = state.handle(Input::Interrupt { signal: 2 }, 202 * SECOND);
+    let effects = state.handle(ended(1, Outcome::Failure), 202 * SECOND);
+    let Effect::Emit(_, Body::AttemptFinished(end)) = &effects[0] else { panic!("{effects:?}") };
+    assert_eq!(end.outcome, Outcome::Failure);
+
+    let mut state = State::new(vec![spec(0, &[]), spec(1, &[])], options);
+    let _ = state.handle(Input::Start, SECOND);
+    let _ = state.handle(Input::Held(0), 2 * SECOND);
+    let _ = state.handle(ended(0, Outcome::Failure), 102 * SECOND);
+    assert_eq!(state.deadline(), Some(131 * SECOND), "the build has the time that it had");
+}
