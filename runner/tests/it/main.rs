@@ -20,6 +20,7 @@ mod journal;
 mod misdeeds;
 mod output;
 mod selecting;
+mod shell;
 mod signals;
 mod steps;
 mod support;
