@@ -61,7 +61,8 @@ pub(super) fn read_action(
         reader.refuse(workdir, "`workdir` is for a step with `run`", help);
     }
     let run = fields.get("run").map(|value| read_run(reader, value, defaults));
-    let uses = fields.get("uses").map(|value| read_uses(reader, value));
+    // With `run` beside it, that it is a file is no matter.
+    let uses = fields.get("uses").filter(|value| !is_file(value)).map(|value| read_uses(reader, value));
     let owner = uses.iter().flatten().next().map_or(fields.span.clone(), |uses| uses.span.clone());
     let with = read_with(reader, fields.get("with"), &owner, Expressions::Taken);
     match (run, uses) {

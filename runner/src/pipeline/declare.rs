@@ -7,7 +7,7 @@ use super::{
     Diagnostic, Param, ParamType, Secret, SecretSource, Span, Spanned,
     diagnostic::{did_you_mean, printable},
     names::{check_identifier, check_variable},
-    params::{fits, said},
+    params::{fits, said, said_exactly},
     reader::{Expected, Fields, Key, Keys, Reader, listed},
     schema,
     values::{check_own_variable, object_to, read_checked, read_scalar},
@@ -82,59 +82,62 @@ pub(super) fn read_params(reader: &mut Reader<'_>, value: &Value<'_>) -> Vec<Par
             object_to(reader, &at, &format!("the param name `{}`", printable(name)), objection);
         }
         let name = Spanned { value: name.to_owned(), span: at };
-        params.extend(read_param(reader, name, value));
+        // One that is wrong stays declared, so that nobody who names it is told that it is not there.
+        let mut param = Param {
+            name,
+            kind: ParamType::String,
+            required: false,
+            default: None,
+            choices: Vec::new(),
+            description: None,
+        };
+        read_param(reader, &mut param, value);
+        params.push(param);
     }
     params
 }
 
-fn read_param(reader: &mut Reader<'_>, name: Spanned<String>, value: &Value<'_>) -> Option<Param> {
+fn read_param(reader: &mut Reader<'_>, param: &mut Param, value: &Value<'_>) -> Option<()> {
     let expected = Expected { name: "a param", example: r#""target": { "type": "string", "default": "" }"# };
     let object = reader.object(value, expected)?;
     let fields = reader.fields(object, &PARAM);
-    let kind = match fields.get("type") {
-        Some(value) => read_type(reader, value)?,
-        None => ParamType::String,
-    };
+    if let Some(value) = fields.get("type") {
+        param.kind = read_type(reader, value)?;
+    }
+    let kind = param.kind;
     let choices = fields.get("enum").map_or(Some(Vec::new()), |value| read_choices(reader, value, kind));
     let default = match fields.get("default") {
         Some(value) => Some(read_typed(reader, value, kind, "`default`")?),
         None => None,
     };
     let expected = Expected { name: "`required`", example: r#""required": true"# };
-    let required = fields.get("required").map_or(Some(false), |value| reader.boolean(value, expected))?;
+    param.required = fields.get("required").map_or(Some(false), |value| reader.boolean(value, expected))?;
     let expected = Expected { name: "`description`", example: r#""description": "where to deploy""# };
     let description = fields.get("description").and_then(|value| reader.plain_string(value, expected));
-    let mut param = Param {
-        name,
-        kind,
-        required,
-        default: None,
-        choices: choices?,
-        description: description.map(|description| description.value),
-    };
-    settle_default(reader, &fields, &mut param, default).then_some(param)
+    param.description = description.map(|description| description.value);
+    param.choices = choices?;
+    settle_default(reader, &fields, param, default);
+    Some(())
 }
 
-/// Gives the param the default that counts. `false`: it can have none, which has been reported.
+/// Gives the param the default that counts.
 fn settle_default(
     reader: &mut Reader<'_>,
     fields: &Fields<'_>,
     param: &mut Param,
     default: Option<JsonValue>,
-) -> bool {
+) {
     let at = |key| fields.key_span(key).unwrap_or_else(|| param.name.span.clone());
     match default {
         Some(_) if param.required => {
             let diagnostic = Diagnostic::new(at("required"), "a param with a `default` cannot be `required`");
             let help = "remove `default`, if it must be said; else remove `required`";
             reader.report(diagnostic.related(at("default"), "here is the default").help(help));
-            return false;
         }
         Some(value) if fits(param, &value).is_err() => {
             let message = format!("the `default` {} is not in `enum`", said(&value));
             let at = fields.get("default").map_or(at("default"), |value| reader.span(value));
             reader.refuse(at, message, "add it to `enum`, or choose one that is there");
-            return false;
         }
         Some(value) => param.default = Some(value),
         None if param.required => {}
@@ -148,12 +151,10 @@ fn settle_default(
                 let message = format!("the param `{}` has no `default`", printable(&param.name.value));
                 let help = "add one of `enum` as its `default`, or \"required\": true";
                 reader.refuse(param.name.span.clone(), message, help);
-                return false;
             }
             param.default = Some(empty);
         }
     }
-    true
 }
 
 fn read_type(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<ParamType> {
@@ -205,7 +206,7 @@ fn read_typed(reader: &mut Reader<'_>, value: &Value<'_>, kind: ParamType, what:
     if kind.takes(&scalar) {
         return Some(scalar);
     }
-    let message = format!("{what} must be {}, not {}", kind.in_words(), said(&scalar));
+    let message = format!("{what} must be {}, not {}", kind.in_words(), said_exactly(&scalar));
     reader.refuse(reader.span(value), message, kind.advice(&scalar));
     None
 }
@@ -219,7 +220,9 @@ pub(super) fn read_secrets(reader: &mut Reader<'_>, value: &Value<'_>) -> Vec<Se
     for (name, at, value) in reader.entries(object) {
         check_own_variable(reader, name, &at);
         let from = read_source(reader, name, &at, value);
-        secrets.extend(from.map(|from| Secret { name: Spanned { value: name.to_owned(), span: at }, from }));
+        // One that is wrong stays declared, as a param does.
+        let from = from.unwrap_or_else(|| SecretSource::Env(String::new()));
+        secrets.push(Secret { name: Spanned { value: name.to_owned(), span: at }, from });
     }
     secrets
 }

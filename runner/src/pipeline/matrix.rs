@@ -16,6 +16,9 @@ use super::{
 /// More is a slip: a list pasted into a list.
 pub(super) const MAX_COMBINATIONS: usize = 1_000;
 
+/// Values are part of names, which are columns of a list on a terminal.
+const MAX_VALUE: usize = 100;
+
 const MATRIX: Expected<'_> =
     Expected { name: "`matrix`", example: r#""matrix": { "arch": ["amd64", "arm64"] }"# };
 
@@ -94,6 +97,12 @@ fn read_axis(reader: &mut Reader<'_>, key: &str, value: &Value<'_>) -> Option<Ve
 fn read_value(reader: &mut Reader<'_>, key: &str, value: &Value<'_>) -> Option<JsonValue> {
     let name = format!("a value of `{}` in `matrix`", printable(key));
     let scalar = read_scalar(reader, value, Expected { name: &name, example: r#""amd64", 3 or true"# })?;
+    let chars = shown(&scalar).chars().count();
+    if chars > MAX_VALUE {
+        let help = format!("use at most {MAX_VALUE} characters; values are part of the step's name");
+        reader.refuse(reader.span(value), format!("{name} is too long: {chars} characters"), help);
+        return None;
+    }
     if shown(&scalar).chars().any(super::diagnostic::is_unprintable) {
         let help = "use values on one line without control characters; they are part of the step's name";
         reader.refuse(reader.span(value), format!("{name} has a character that cannot be shown"), help);
@@ -240,4 +249,59 @@ fn shown(value: &JsonValue) -> String {
 
 fn cell(combination: Combination) -> Cell {
     Cell { suffix: suffix(&combination), values: combination.into_iter().collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::super::parse;
+
+    fn names(matrix: &str) -> Vec<String> {
+        let text = format!(r#"{{ "steps": [{{ "name": "x", "run": "make", "matrix": {matrix} }}] }}"#);
+        let pipeline = parse(&text, "dcd.json", &mut |_| Err(String::new())).unwrap();
+        pipeline.steps.into_iter().map(|step| step.name.value).collect()
+    }
+
+    #[test]
+    fn the_last_key_changes_fastest() {
+        let names = names(r#"{ "b": [1, 2.5], "a": [true, "two"] }"#);
+        assert_eq!(names, ["x (1, true)", "x (1, two)", "x (2.5, true)", "x (2.5, two)"]);
+    }
+
+    #[test]
+    fn exclude_takes_out_what_has_all_its_values() {
+        let names = names(r#"{ "a": [1, 2], "b": [1, 2], "exclude": [{ "a": 1 }, { "a": 2, "b": 2 }] }"#);
+        assert_eq!(names, ["x (2, 1)"]);
+    }
+
+    /// The example of GitHub's documentation.
+    #[test]
+    fn include_adds_where_it_changes_no_value_and_is_its_own_combination_elsewhere() {
+        let names = names(
+            r#"{
+              "fruit": ["apple", "pear"], "animal": ["cat", "dog"],
+              "include": [
+                { "color": "green" }, { "color": "pink", "animal": "cat" }, { "fruit": "apple", "shape": "circle" },
+                { "fruit": "banana" }, { "fruit": "banana", "animal": "cat" }
+              ]
+            }"#,
+        );
+        assert_eq!(
+            names,
+            [
+                "x (apple, cat, pink, circle)",
+                "x (apple, dog, green, circle)",
+                "x (pear, cat, pink)",
+                "x (pear, dog, green)",
+                "x (banana)",
+                "x (banana, cat)",
+            ]
+        );
+    }
+
+    #[test]
+    fn include_alone_is_a_matrix() {
+        assert_eq!(names(r#"{ "include": [{ "a": 1 }, { "a": 2, "b": 3 }] }"#), ["x (1)", "x (2, 3)"]);
+    }
 }

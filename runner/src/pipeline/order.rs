@@ -173,13 +173,14 @@ fn find_cycle(start: usize, needs: &[Vec<Need>], done: &[bool]) -> Vec<usize> {
     let mut path = Vec::new();
     let mut place = HashMap::new();
     let mut at = start;
-    while place.insert(at, path.len()).is_none() {
+    while !place.contains_key(&at) {
+        place.insert(at, path.len());
         path.push(at);
         // Who is left has a need that is left.
         let Some((next, _)) = needs[at].iter().find(|(need, _)| !done[*need]) else { break };
         at = *next;
     }
-    path.split_off(place.get(&at).copied().unwrap_or_default().min(path.len()))
+    path.split_off(place.get(&at).copied().unwrap_or_default())
 }
 
 fn cyclic(elements: &[Element], needs: &[Vec<Need>], cycle: &[usize]) -> Diagnostic {

@@ -63,6 +63,11 @@ impl ParamType {
     }
 }
 
+/// A value in a message about its type.
+pub(super) fn said_exactly(value: &Value) -> String {
+    format!("`{}`", printable(&value.to_string()))
+}
+
 /// A value in a message.
 pub(super) fn said(value: &Value) -> String {
     format!("`{}`", printable(&value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
@@ -193,4 +198,70 @@ fn unknown(params: &[Param], name: &str) -> Option<ParamError> {
         None => format!("the pipeline's params are {}", listed(names(), "and")),
     };
     Some(ParamError { message: format!("there is no param `{}`", printable(name)), help: Some(help) })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use serde_json::json;
+
+    use super::super::parse;
+
+    /// What the params of a file are bound to, or what is wrong, for what is said on the command line.
+    fn bind(said: &[(&str, &str)]) -> Result<serde_json::Value, Vec<String>> {
+        let text = json!({
+            "params": {
+                "target": { "enum": ["staging", "prod"], "default": "staging" },
+                "count": { "type": "integer", "required": true, "description": "how many" },
+                "ratio": { "type": "number" },
+                "dry": { "type": "boolean" },
+            },
+            "steps": [
+                { "name": "a", "run": "make" },
+                { "name": "used", "uses": "b.json",
+                  "with": { "n": "${{ params.count + 1 }}", "label": "${{ params.target }}-x" } },
+            ],
+        });
+        let used = json!({
+            "params": { "n": { "type": "integer", "enum": [2, 3], "default": 2 }, "label": {} },
+            "steps": [{ "name": "b", "run": "make" }],
+        })
+        .to_string();
+        let pipeline = parse(&text.to_string(), "dcd.json", &mut |_| Ok(used.clone())).map_err(|wrong| {
+            wrong.diagnostics.into_iter().map(|diagnostic| diagnostic.message).collect::<Vec<_>>()
+        })?;
+        let said = said.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let shown =
+            |error: super::ParamError| format!("{}; {}", error.message, error.help.unwrap_or_default());
+        pipeline
+            .bind(&said)
+            .map(|bound| json!(bound))
+            .map_err(|errors| errors.into_iter().map(shown).collect())
+    }
+
+    #[test]
+    fn texts_become_values_of_their_types() {
+        let bound = bind(&[("count", "1"), ("ratio", "2.5"), ("dry", "true"), ("target", "prod")]);
+        let root = json!({ "target": "prod", "count": 1, "ratio": 2.5, "dry": true });
+        assert_eq!(bound, Ok(json!([root, { "n": 2, "label": "prod-x" }])));
+        let root = json!({ "target": "staging", "count": 2, "ratio": 0, "dry": false });
+        assert_eq!(bind(&[("count", "2")]), Ok(json!([root, { "n": 3, "label": "staging-x" }])));
+    }
+
+    #[test]
+    fn what_is_wrong_names_the_param_and_what_it_takes() {
+        let told =
+            bind(&[("target", "test"), ("ratio", "much"), ("dry", "yes"), ("traget", "prod"), ("x", "")]);
+        insta::assert_snapshot!(told.unwrap_err().join("\n"), @r"
+        there is no param `traget`; did you mean `target`?
+        there is no param `x`; the pipeline's params are `count`, `dry`, `ratio` and `target`
+        the param `count` (how many) must be given; say it: --param count=VALUE
+        the param `dry` cannot be `yes`; it takes true or false
+        the param `ratio` cannot be `much`; it takes a number
+        the param `target` cannot be `test`; it takes `staging` or `prod`
+        ");
+        let told = bind(&[("count", "7")]).unwrap_err();
+        insta::assert_snapshot!(told.join("\n"), @"the param `n` cannot be `8`; it takes `2` or `3`; `with` gives it where b.json is used");
+    }
 }

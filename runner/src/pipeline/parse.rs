@@ -7,12 +7,12 @@ use std::{
 };
 
 use super::{
-    Diagnostic, Pipeline, PluginBlock, Require, Secret, Source, Span,
+    Diagnostic, Pipeline, PluginBlock, Require, Secret, Source, Span, TemplateValue,
     diagnostic::{did_you_mean, printable},
     draft::{Body, FileDraft, Use},
     file::read_file,
     names::check_name,
-    order, place,
+    order, params, place,
     reader::{Reader, listed},
     syntax,
 };
@@ -179,21 +179,23 @@ impl Files<'_, '_> {
 
     /// What a file is given must be what it takes.
     fn check_given(&mut self, used: &Use, file: usize) {
-        let params = &self.drafts[file].params;
+        let declared = &self.drafts[file].params;
         let path = printable(&used.path.value);
-        let names = || params.iter().map(|param| param.name.value.as_str());
+        let names = || declared.iter().map(|param| param.name.value.as_str());
         for (name, at) in &used.given_at {
             if names().all(|known| known != name) {
                 let message = format!("{path} has no param `{}`", printable(name));
                 let diagnostic = Diagnostic::new(at.clone(), message);
                 self.errors.push(match did_you_mean(name, names()) {
                     Some(meant) => diagnostic.label(format!("did you mean `{meant}`?")),
-                    None if params.is_empty() => diagnostic.help("remove it; the file declares no `params`"),
+                    None if declared.is_empty() => {
+                        diagnostic.help("remove it; the file declares no `params`")
+                    }
                     None => diagnostic.help(format!("its params are {}", listed(names(), "and"))),
                 });
             }
         }
-        for param in params {
+        for param in declared {
             let name = &param.name.value;
             if param.required && !used.given_at.contains_key(name) {
                 let message = format!("{path} must be given its param `{}`", printable(name));
@@ -201,13 +203,20 @@ impl Files<'_, '_> {
                 self.errors.push(Diagnostic::new(used.path.span.clone(), message).help(help));
             }
             let Some(given) = used.given.get(name) else { continue };
-            let super::TemplateValue::Plain(value) = &given.value else { continue };
-            if let Err(takes) = super::params::fits(param, value) {
-                let said = super::params::said(value);
-                let message = format!("the param `{}` of {path} cannot be {said}", printable(name));
-                let help = if param.kind.takes(value) { takes } else { param.kind.advice(value) };
-                self.errors.push(Diagnostic::new(given.span.clone(), message).help(help));
-            }
+            let TemplateValue::Plain(value) = &given.value else { continue };
+            let Err(takes) = params::fits(param, value) else { continue };
+            let subject = format!("the param `{}` of {path}", printable(name));
+            let (message, help) = if param.kind.takes(value) {
+                (format!("{subject} cannot be {}", params::said(value)), takes)
+            } else {
+                let message = format!(
+                    "{subject} must be {}, not {}",
+                    param.kind.in_words(),
+                    params::said_exactly(value)
+                );
+                (message, param.kind.advice(value))
+            };
+            self.errors.push(Diagnostic::new(given.span.clone(), message).help(help));
         }
     }
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::{
     build::{Attempt, Build, RUNNER_LOST, Step},
     engine::ports::backend::{Listed, Metadata},
-    event::{Outcome, UnixMs},
+    event::{Outcome, TestCase, UnixMs},
     text::rfc3339,
 };
 
@@ -90,6 +90,7 @@ impl Summary {
 /// The object of `dcd history show --json`.
 pub fn document(build: &Build) -> Value {
     let mut document = Summary::of(build).document();
+    document["retry_of"] = json!(build.retry_of);
     document["facts"] = json!(build.facts);
     document["steps"] = build.steps.iter().map(step).collect();
     document
@@ -99,12 +100,41 @@ fn step(step: &Step) -> Value {
     json!({
         "name": step.name,
         "type": step.kind,
+        "needs": step.needs,
         "outcome": step.outcome,
         "conclusion": step.conclusion,
+        "flaky": step.flaky,
         "reason": step.reason,
         "summary": step.summary,
         "outputs": step.outputs,
+        "artifacts": step.artifacts,
+        "tests": tests(&step.tests),
         "attempts": step.attempts.iter().map(attempt).collect::<Vec<_>>(),
+    })
+}
+
+/// The counts, and every case; null where the step reported none.
+fn tests(cases: &[TestCase]) -> Value {
+    if cases.is_empty() {
+        return Value::Null;
+    }
+    let count = |outcome| cases.iter().filter(|case| case.outcome == outcome).count();
+    let case = |case: &TestCase| {
+        json!({
+            "suite": case.suite,
+            "name": case.name,
+            "outcome": case.outcome,
+            "duration_ms": case.duration_ms,
+            "message": case.message,
+        })
+    };
+    json!({
+        "total": cases.len(),
+        "success": count(Outcome::Success),
+        "failure": count(Outcome::Failure),
+        "error": count(Outcome::Error),
+        "skip": count(Outcome::Skip),
+        "cases": cases.iter().map(case).collect::<Vec<_>>(),
     })
 }
 

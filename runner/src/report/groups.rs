@@ -224,6 +224,7 @@ mod tests {
         shop #7  01a203e2
           image   not asked
           commit  not asked
+          again   01a203e1
         ::group::test
         one
         two
@@ -253,6 +254,7 @@ mod tests {
         shop #7  01a203e2
           image   not asked
           commit  not asked
+          again   01a203e1
         ::group::test
         ESC[31mnoESC[0m
         bad
@@ -281,6 +283,7 @@ mod tests {
         shop #7  01a203e2
           image   not asked
           commit  not asked
+          again   01a203e1
         ESC[0Ksection_start:1700000002:dcd_1CRESC[0Ktest
         ESC[31mnoESC[0m
         bad
@@ -304,6 +307,7 @@ mod tests {
         shop #7  01a203e2
           image   not asked
           commit  not asked
+          again   01a203e1
         --- test
         ESC[31mnoESC[0m
         bad

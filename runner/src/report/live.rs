@@ -58,6 +58,14 @@ struct View<W> {
 impl<W: Write + Send + 'static> Live<W> {
     /// Draws on `out`, a terminal of that size.
     pub(crate) fn new(out: W, size: fn() -> Size, style: Style) -> Self {
+        let mut live = Live::undrawn(out, size, style);
+        let drawing = live.shared.clone();
+        live.thread = std::thread::Builder::new().name("live".into()).spawn(move || drawing.draw()).ok();
+        live
+    }
+
+    /// What draws only when there is a pause: without a thread there is nothing better.
+    fn undrawn(out: W, size: fn() -> Size, style: Style) -> Self {
         let view = View {
             painter: Painter::new(out),
             size,
@@ -70,10 +78,7 @@ impl<W: Write + Send + 'static> Live<W> {
             ended: false,
         };
         let shared = Arc::new(Shared { view: Mutex::new(view), ended: Condvar::new() });
-        let drawing = shared.clone();
-        let thread = std::thread::Builder::new().name("live".into()).spawn(move || drawing.draw());
-        // Without it, the lines still show when there is a pause.
-        Live { shared, thread: thread.ok() }
+        Live { shared, thread: None }
     }
 
     /// What takes the area off the terminal, should the build break.
@@ -110,7 +115,8 @@ impl<W: Write> Shared<W> {
 
 impl<W: Write> View<W> {
     fn frame(&mut self) {
-        if self.lent || self.ended {
+        // Before there is a build, or beside somebody's shell, there is nothing to draw.
+        if self.area.steps == 0 || self.lent || self.ended {
             return;
         }
         let size = (self.size)();
@@ -139,12 +145,12 @@ impl<W: Write> View<W> {
     fn unfold(&mut self, build: &Build, step: &StepName, tail: &Tail) {
         let (output, whole) = tail.end();
         let build = build.number.map_or_else(|| build.id.clone(), |number| number.to_string());
-        let cut = if whole {
-            String::new()
+        let title = if whole {
+            format!("-- what {step} printed")
         } else {
-            format!(" last, cut: all of it with `dcd history logs {build} {step}`")
+            format!("-- the last that {step} printed; all of it: dcd history logs {build} {step}")
         };
-        self.say(&[self.style.bold(&format!("-- what {step} printed{cut}"))]);
+        self.say(&[self.style.bold(&title)]);
         self.lasting.extend_from_slice(output);
         // A colour that was left on ends here.
         let end: &[u8] = if output.contains(&0x1b) { b"\x1b[0m" } else { b"" };
@@ -239,5 +245,162 @@ impl<W> Drop for Live<W> {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+    use crate::{
+        engine::ports::Sink,
+        report::{
+            Teller,
+            story::{Story, failing, parallel, stopped},
+        },
+    };
+
+    /// What a terminal got.
+    #[derive(Clone, Default)]
+    struct Got(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Got {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Got {
+        /// What came since the last call.
+        fn news(&self) -> String {
+            let bytes = std::mem::take(&mut *self.0.lock().unwrap());
+            String::from_utf8(bytes).unwrap().replace('\r', "").replace('\x1b', "ESC")
+        }
+    }
+
+    fn live() -> (Got, Teller<Live<Got>>) {
+        let got = Got::default();
+        let size = || Size { columns: 60, rows: 24 };
+        let live = Live::undrawn(got.clone(), size, Style::PLAIN);
+        (got, Teller::new(live, Style::PLAIN))
+    }
+
+    fn told(story: &Story) -> String {
+        let (got, mut teller) = live();
+        story.tell(&mut teller);
+        got.news()
+    }
+
+    #[test]
+    fn what_goes_well_is_folded() {
+        insta::assert_snapshot!(told(&parallel()), @r#"
+        ESC[Jshop #7  01a203e2
+          image   not asked
+          commit  not asked
+          again   01a203e1
+        !! test  failure, exit code 1, 1.2s; attempt 2 in 5.0s
+        ok lint  1.2s
+        ok test  1.2s, at attempt 2 (flaky)
+           3 tests: 1 passed, 1 failed, 1 skipped
+           failure unit divides: 1 / 0
+           artifacts: dist/a.tar
+           ## Tested
+           All of it.
+        shop #7: success in 4.0s
+        ESC[J
+        "#);
+    }
+
+    #[test]
+    fn what_went_wrong_is_shown_last() {
+        insta::assert_snapshot!(told(&failing()), @r#"
+        ESC[Jshop #7  01a203e2
+          image   not asked
+          commit  not asked
+          again   01a203e1
+        !! test  failure, exit code 7, 1.2s; the build goes on
+          post [warn] odd\x1b[2J code=7
+          it trapped
+          help: ask its author
+        !! post  error, 1.2s
+        - ship  skipped: step `post` ended in error
+        -- what test printed
+        ESC[31mnoESC[0m
+        badESC[0m
+        -- what post printed
+        \x1b[2Jsent
+        shop #7: error in 4.0s: post
+        ESC[J
+        "#);
+    }
+
+    #[test]
+    fn a_shell_has_the_terminal_for_itself() {
+        let (got, mut teller) = live();
+        let mut story = stopped();
+        let mut closed = Story { events: story.events.split_off(5) };
+        story.tell(&mut teller);
+        insta::assert_snapshot!(got.news(), @r#"
+        ESC[Jshop #7  01a203e2
+          image   not asked
+          commit  not asked
+          again   01a203e1
+        > a: a shell in /work; `exit` goes on
+        ESC[J
+        "#);
+        Story { events: Vec::new() }.print("a", "more\n").tell(&mut teller);
+        assert_eq!(got.news(), "");
+        let rest = closed.events.split_off(1);
+        closed.tell(&mut teller);
+        insta::assert_snapshot!(got.news(), @r#"
+        ESC[J> a: the shell was closed after 9.0s
+        ESC[K⠋ a  0s
+        ESC[K  | halfmore
+        ESC[K0 of 1 steps, 1 running, 0sESC[J
+        "#);
+        Story { events: rest }.tell(&mut teller);
+        insta::assert_snapshot!(got.news(), @r#"
+        ESC[2AESC[JSIGINT: stopping; once more stops at once
+        !! a  cancellation, exit code 1, 1.2s
+        shop #7: cancellation in 4.0s: a
+        ESC[J
+        "#);
+    }
+
+    #[test]
+    fn much_output_is_cut_and_says_where_the_rest_is() {
+        let much: &'static str = String::leak("x\n".repeat(3000));
+        let story = Story::new(&["a"]).start("a", 1).print("a", much).end("a", Outcome::Failure);
+        let told = told(&story.close(Outcome::Failure));
+        let output = &told[told.find("-- ").unwrap()..];
+        assert!(
+            output.starts_with("-- the last that a printed; all of it: dcd history logs 7 a\nx\nx\n"),
+            "{output}"
+        );
+        assert_eq!(output.matches("x\n").count(), 2000);
+    }
+
+    #[test]
+    fn a_build_that_breaks_leaves_nothing_drawn() {
+        let got = Got::default();
+        let live = Live::new(got.clone(), || Size { columns: 60, rows: 24 }, Style::PLAIN);
+        let curtain = live.curtain();
+        let mut teller = Teller::new(live, Style::PLAIN);
+        Story::new(&["a"]).start("a", 1).tell(&mut teller);
+        while !got.0.lock().unwrap().ends_with(b"s\x1b[J") {
+            std::thread::sleep(FRAME / 10);
+        }
+        curtain();
+        assert!(got.news().ends_with("ESC[1AESC[J"));
+        Story { events: Vec::new() }.print("a", "more\n").tell(&mut teller);
+        teller.idle();
+        drop(teller);
+        assert_eq!(got.news(), "");
     }
 }

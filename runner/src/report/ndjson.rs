@@ -96,7 +96,7 @@ mod tests {
             .end("a", Outcome::Success)
             .tell(&mut ndjson);
         insta::assert_snapshot!(String::from_utf8(ndjson.into_inner()).unwrap(), @r#"
-        {"seq":0,"at":1700000000000,"kind":"build.started","payload":{"version":1,"id":"01a203e2","component":"shop","pipeline":"dcd","steps":[{"name":"a","type":"shell"}]}}
+        {"seq":0,"at":1700000000000,"kind":"build.started","payload":{"version":1,"id":"01a203e2","component":"shop","pipeline":"dcd","steps":[{"name":"a","type":"shell","needs":["base"]}],"retry_of":"01a203e1"}}
         {"seq":1,"at":1700000001000,"kind":"build.numbered","payload":{"number":7,"by":"journal"}}
         {"seq":2,"at":1700000002000,"kind":"attempt.started","step":"a","payload":{"attempt":1}}
         {"seq":3,"at":1700000003000,"kind":"step.output","step":"a","text":"a \"line\"\n"}

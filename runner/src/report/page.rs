@@ -2,7 +2,7 @@
 
 use crate::{
     build::{Attempt, Build, Step},
-    event::Outcome,
+    event::{Artifact, Outcome},
     facts::{Container, Docker, Fact, Facts, Verification},
     report::{Style, Summary, words},
     text::{self, harmless_line, rfc3339},
@@ -57,14 +57,19 @@ pub fn show(build: &Build, style: Style) -> String {
     page.row("id", &build.id);
     page.row("pipeline", &build.pipeline);
     page.row("started", &rfc3339(build.started_at));
+    if let Some(first) = &build.retry_of {
+        page.row("again", first);
+    }
     if let Some(finished) = build.finished_at {
         let took =
             build.duration_ms.map_or_else(String::new, |took| format!(" (took {})", text::millis(took)));
         page.row("finished", &format!("{}{took}", rfc3339(finished)));
     }
     page.title("Steps");
+    let mut above: Option<&Step> = None;
     for step in &build.steps {
-        page.step(step);
+        page.step(step, above);
+        above = Some(step);
     }
     page.facts(&build.facts);
     page.text
@@ -88,10 +93,12 @@ impl Page {
 
     /// A line whose value holds our own colours, and is harmless already.
     fn painted(&mut self, name: &str, value: &str) {
-        self.text.push_str(&format!("  {name:<10} {value}\n"));
+        let line = format!("  {name:<10} {value}");
+        self.text.push_str(line.trim_end());
+        self.text.push('\n');
     }
 
-    fn step(&mut self, step: &Step) {
+    fn step(&mut self, step: &Step, above: Option<&Step>) {
         let outcome = step.outcome.map_or("not decided", Outcome::as_str);
         let forgiven = match (step.outcome, step.conclusion) {
             (Some(outcome), Some(conclusion)) if outcome != conclusion => {
@@ -99,20 +106,58 @@ impl Page {
             }
             _ => String::new(),
         };
+        let flaky = if step.flaky { " (flaky)" } else { "" };
         let reason =
             step.reason.as_deref().map_or_else(String::new, |reason| format!(": {}", harmless_line(reason)));
         let details = step.attempts.last().map_or_else(String::new, details);
         let word = paint(self.style, step.outcome, outcome);
-        self.painted(&word, &format!("{}{details}{forgiven}{reason}", harmless_line(&step.name)));
-        let problem = step.attempts.last().and_then(|attempt| attempt.problem.as_ref());
-        if let Some(problem) = problem {
+        self.painted(&word, &format!("{}{details}{forgiven}{flaky}{reason}", harmless_line(&step.name)));
+        // That a step waits for the one above goes without saying.
+        let is_next = above.is_some_and(|above| step.needs == [above.name.as_str()]);
+        if !step.needs.is_empty() && !is_next {
+            self.row("", &format!("needs {}", step.needs.join(", ")));
+        }
+        match step.attempts.as_slice() {
+            [] => {}
+            [only] => self.problem(only),
+            several => several.iter().for_each(|attempt| self.attempt(attempt)),
+        }
+        self.results(step);
+    }
+
+    /// One of several.
+    fn attempt(&mut self, attempt: &Attempt) {
+        let outcome = attempt.outcome.map_or("running", Outcome::as_str);
+        self.row("", &format!("attempt {}: {outcome}{}", attempt.attempt, details(attempt)));
+        self.problem(attempt);
+    }
+
+    fn problem(&mut self, attempt: &Attempt) {
+        if let Some(problem) = &attempt.problem {
             self.row("", &problem.message);
             if let Some(help) = &problem.help {
                 self.row("", &format!("help: {help}"));
             }
         }
-        if let Some(summary) = &step.summary {
-            self.row("", summary);
+    }
+
+    /// What the step gave.
+    fn results(&mut self, step: &Step) {
+        if !step.tests.is_empty() {
+            self.row("", &words::test_counts(&step.tests));
+        }
+        for case in step.tests.iter().filter(|case| words::is_bad(case.outcome)) {
+            self.row("", &format!("  {} {}", case.outcome, words::test_name(case)));
+            for line in case.message.iter().flat_map(|message| message.lines()) {
+                self.row("", &format!("    {line}"));
+            }
+        }
+        for artifact in &step.artifacts {
+            let Artifact { path, size, sha256 } = artifact;
+            self.row("", &format!("artifact {path}  {size} bytes  sha256:{sha256}"));
+        }
+        for line in step.summary.iter().flat_map(|summary| summary.lines()) {
+            self.row("", line);
         }
         for (name, value) in &step.outputs {
             self.row("", &format!("{name} = {value}"));
@@ -191,5 +236,80 @@ fn paint(style: Style, outcome: Option<Outcome>, text: &str) -> String {
         Some(Outcome::Skip) => style.dim(text),
         Some(Outcome::Failure | Outcome::Timeout | Outcome::Error | Outcome::Cancellation) => style.bad(text),
         None => style.warning(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::story::{Story, parallel};
+
+    fn build(story: &Story) -> Build {
+        let mut build = Build::default();
+        story.events.iter().for_each(|event| build.apply(event));
+        build
+    }
+
+    #[test]
+    fn a_step_says_all_that_it_gave() {
+        let page = show(&build(&parallel()), Style::PLAIN);
+        let steps = &page[page.find("Steps").unwrap()..page.find("\nRecorded").unwrap()];
+        insta::assert_snapshot!(steps, @r#"
+        Steps
+          success    test  1.2s (flaky)
+                     needs base
+                     attempt 1: failure  1.2s, exit code 1
+                     attempt 2: success  1.2s
+                     3 tests: 1 passed, 1 failed, 1 skipped
+                       failure unit divides
+                         1 / 0
+                         at math.rs:3
+                     artifact dist/a.tar  1234 bytes  sha256:abababababababababababababababababababababababababababababababab
+                     ## Tested
+                     All of it.
+          success    lint  1.2s
+                     needs base
+        "#);
+    }
+
+    #[test]
+    fn programs_get_every_test() {
+        let document = crate::report::document(&build(&parallel()));
+        let step = &document["steps"][0];
+        assert_eq!((&step["flaky"], &step["needs"]), (&true.into(), &serde_json::json!(["base"])));
+        assert_eq!(document["retry_of"], "01a203e1");
+        insta::assert_snapshot!(format!("{:#}", step["tests"]), @r#"
+        {
+          "cases": [
+            {
+              "duration_ms": 10,
+              "message": null,
+              "name": "adds",
+              "outcome": "success",
+              "suite": "unit"
+            },
+            {
+              "duration_ms": 10,
+              "message": "1 / 0\nat math.rs:3",
+              "name": "divides",
+              "outcome": "failure",
+              "suite": "unit"
+            },
+            {
+              "duration_ms": 10,
+              "message": null,
+              "name": "rounds",
+              "outcome": "skip",
+              "suite": "unit"
+            }
+          ],
+          "error": 0,
+          "failure": 1,
+          "skip": 1,
+          "success": 1,
+          "total": 3
+        }
+        "#);
+        insta::assert_snapshot!(step["artifacts"].to_string(), @r#"[{"path":"dist/a.tar","sha256":"abababababababababababababababababababababababababababababababab","size":1234}]"#);
     }
 }

@@ -206,6 +206,7 @@ mod tests {
         shop #7  01a203e2
           image   not asked
           commit  not asked
+          again   01a203e1
         > test
         > lint
         22:13:24 test | one
@@ -232,6 +233,7 @@ mod tests {
         shop #7  01a203e2
           image   not asked
           commit  not asked
+          again   01a203e1
         > test
         22:13:23 test | ESC[31mnoESC[0m
         22:13:23 test | bad
@@ -253,6 +255,7 @@ mod tests {
         shop #7  01a203e2
           image   not asked
           commit  not asked
+          again   01a203e1
         > a
         > a: a shell in /work; `exit` goes on
         > a: the shell was closed after 9.0s
@@ -279,7 +282,7 @@ mod tests {
         let long: &'static str = String::leak("x".repeat(70_000));
         story.print("a", long).print("b", "b\n").print("a", "y\n").tell(&mut plain);
         let told = String::from_utf8(plain.into_screen().into_inner()).unwrap();
-        let end: Vec<_> = told.lines().skip(5).map(|line| (line.len(), &line[..13])).collect();
+        let end: Vec<_> = told.lines().skip(6).map(|line| (line.len(), &line[..13])).collect();
         assert_eq!(
             end,
             [(70_013, "22:13:24 a | "), (14, "22:13:25 b | b"), (14, "22:13:26 a | y")]

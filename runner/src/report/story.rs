@@ -27,7 +27,7 @@ impl Story {
         let plan = |name: &&str| StepPlan {
             name: name.trim_start_matches('@').to_owned(),
             kind: if name.starts_with('@') { "http".into() } else { "shell".into() },
-            needs: Vec::new(),
+            needs: vec!["base".into()],
         };
         let started = BuildStarted {
             version: 1,
@@ -35,7 +35,7 @@ impl Story {
             component: "shop".into(),
             pipeline: "dcd".into(),
             steps: steps.iter().map(plan).collect(),
-            retry_of: None,
+            retry_of: Some("01a203e1".into()),
         };
         Story { events: Vec::new() }
             .add("", Body::BuildStarted(started))

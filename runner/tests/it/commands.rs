@@ -15,12 +15,18 @@ fn without_arguments_it_says_how_it_is_used() {
     Usage: dcd <COMMAND>
 
     Commands:
-      run       Run a pipeline
-      validate  Check a pipeline file, and the plugins that it uses, without running anything
-      init      Write a first pipeline, an image for it and the script `dcd` that runs it
-      history   Look at builds
-      plugin    Look at plugins
-      help      Print this message or the help of the given subcommand(s)
+      run          Run a pipeline
+      retry        Run again what did not succeed in a build, as a new build
+      plan         Show what would run, in which order, and why
+      shell        Open a shell where a step of a build ran: its directory, its environment
+      validate     Check a pipeline file, and the plugins that it uses, without running anything
+      schema       Print the JSON Schema of pipeline files, for editors
+      init         Write a first pipeline, an image for it and the script `dcd` that runs it
+      history      Look at builds
+      plugin       Look at plugins
+      doctor       Check that dcd can do its work here, and say what to do where it cannot
+      completions  Print a script that completes dcd's commands and options in a shell
+      help         Print this message or the help of the given subcommand(s)
 
     Options:
       -h, --help     Print help
@@ -365,7 +371,10 @@ fn validate_says_what_it_found() {
     }));
     insta::assert_snapshot!(project.run(&["validate"]).expect(0).out, @"dcd.json is valid: 2 steps, 1 plugin");
     let document = project.json(&["validate", "--json"]);
-    assert_eq!(keys(&document), ["component", "file", "pipeline", "plugins", "sha256", "steps", "valid"]);
+    assert_eq!(
+        keys(&document),
+        ["component", "file", "includes", "pipeline", "plugins", "sha256", "steps", "valid"]
+    );
     assert_eq!((&document["valid"], &document["steps"]), (&json!(true), &json!(["a", "b"])));
     assert_eq!((&document["plugins"][0]["name"], &document["file"]), (&json!("fixture"), &json!("dcd.json")));
 }

@@ -4,8 +4,10 @@ mod normal;
 mod project;
 mod running;
 mod server;
+mod terminal;
 
 pub(crate) use normal::Cleaner;
 pub(crate) use project::{Output, Project, plugin_file};
 pub(crate) use running::Running;
 pub(crate) use server::{Answer, Server};
+pub(crate) use terminal::screen;
