@@ -175,6 +175,12 @@ impl Handover {
             .products
             .read(&self.output)
             .map_err(|why| Problem::new(why.sentence("DCD_OUTPUT"), append))?;
+        if bytes.len() > LIMIT {
+            return Err(Problem::new(
+                "the step wrote more than 1 MiB to DCD_OUTPUT",
+                "write large things to a file in the workspace, and its name to DCD_OUTPUT",
+            ));
+        }
         output_file::parse(&bytes).map_err(|error| {
             Problem::new(format!("what the step wrote to DCD_OUTPUT is wrong: {error}"), error.help)
         })

@@ -23,6 +23,7 @@ mod misdeeds;
 mod modes;
 mod output;
 mod selecting;
+mod shell;
 mod signals;
 mod steps;
 mod support;

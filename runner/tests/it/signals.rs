@@ -11,6 +11,8 @@ use serde_json::json;
 
 use crate::support::{Project, Running};
 
+const DCD: &str = env!("CARGO_BIN_EXE_dcd");
+
 /// Says that it started, says that it was asked to stop, and stops.
 const POLITE: &str = "trap 'echo asked to stop; exit 5' TERM; sleep 50 & echo started; wait";
 /// Says that it started, and does not stop.
@@ -117,23 +119,11 @@ fn a_reader_that_goes_ends_nothing() {
     assert!(project.logs(&["1", "a"]).ends_with(b"\n20000\n"));
 }
 
-/// `dcd run` in a terminal of its own, which is gone when this process is.
-fn in_terminal(project: &Project) -> Command {
-    let command = format!("exec {} run", env!("CARGO_BIN_EXE_dcd"));
-    let mut script = project.dcd(&[]);
-    let environment: Vec<_> =
-        script.get_envs().map(|(name, value)| (name.to_owned(), value.unwrap().to_owned())).collect();
-    script = Command::new("script");
-    script.env_clear().envs(environment).env("SHELL", "/bin/sh").args(["-qec", &command, "/dev/null"]);
-    script.current_dir(project.path()).stdin(Stdio::piped());
-    script
-}
-
 #[test]
 fn a_terminal_that_is_closed_stops_the_build() {
     let project = Project::new()
         .scripts(&["trap 'sleep 0.2; touch put-away; exit 5' TERM; touch started; sleep 50 & wait"]);
-    let mut terminal = in_terminal(&project).stdout(Stdio::null()).spawn().unwrap();
+    let mut terminal = project.in_terminal(&format!("exec {DCD} run")).stdout(Stdio::null()).spawn().unwrap();
     wait_until("the step runs", || project.path().join("started").exists());
     terminal.kill().unwrap();
     terminal.wait().unwrap();
@@ -147,7 +137,7 @@ fn a_terminal_that_is_closed_stops_the_build() {
 fn keys_in_a_terminal_stop_the_build() {
     let project =
         Project::new().scripts(&["trap '' TERM INT; touch started; while true; do sleep 0.05; done"]);
-    let mut running = in_terminal(&project).stdout(Stdio::piped()).spawn().unwrap();
+    let mut running = project.in_terminal(&format!("exec {DCD} run")).stdout(Stdio::piped()).spawn().unwrap();
     let mut keys = running.stdin.take().unwrap();
     let read = std::thread::spawn(move || running.wait_with_output().unwrap());
     wait_until("the step runs", || project.path().join("started").exists());
@@ -190,7 +180,7 @@ fn first_process(project: &Project) -> Option<Running> {
 fn as_the_first_process_it_stops_with_grace() {
     let project = Project::new().scripts(&[POLITE]);
     let Some(run) = first_process(&project) else { return };
-    run.wait_for("> a\nstarted\n");
+    run.wait_for("started\n");
     // `unshare` itself does not pass signals on.
     let children = format!("/proc/{0}/task/{0}/children", run.pid());
     let children = std::fs::read_to_string(children).unwrap();

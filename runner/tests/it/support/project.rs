@@ -148,6 +148,13 @@ impl Project {
         command
     }
 
+    /// A shell's command in a terminal of its own, whose keys are its standard input.
+    pub(crate) fn in_terminal(&self, command: &str) -> Command {
+        let mut script = self.clean(Command::new("script"));
+        script.args(["-qec", command, "/dev/null"]).env("SHELL", "/bin/sh").stdin(Stdio::piped());
+        script
+    }
+
     /// A shell with `dcd` in `$DCD_BIN`.
     pub(crate) fn shell(&self, script: &str) -> Output {
         let mut command = self.clean(Command::new("/bin/sh"));

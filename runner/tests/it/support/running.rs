@@ -2,7 +2,7 @@
 
 use std::{
     io::Read,
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdin, Command, Stdio},
     sync::{Arc, Mutex},
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -49,6 +49,11 @@ impl Running {
             assert!(started.elapsed() < PATIENCE, "no `{text}`:\n{}", self.so_far());
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// What it reads, when that is a pipe; once.
+    pub(crate) fn keys(&mut self) -> ChildStdin {
+        self.child.stdin.take().unwrap()
     }
 
     /// Its process's id.
