@@ -16,6 +16,7 @@ use crate::{
     },
     engine::LeftOut,
     error::CommandError,
+    facts::Facts,
     pipeline::{Pipeline, Selection, SelectionError},
     text::harmless_line,
 };
@@ -47,16 +48,30 @@ pub(super) fn bound(
     given: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Bound, CommandError> {
     let loaded = load::pipeline(workspace, file)?;
-    let given = given.into_iter().collect();
-    let params = loaded.pipeline.bind(&given).map_err(|errors| {
+    let params = bind(&loaded.pipeline, given)?;
+    Ok(Bound { loaded, params })
+}
+
+/// Gives a pipeline's params their values: those of each scope.
+pub(super) fn bind(
+    pipeline: &Pipeline,
+    given: impl IntoIterator<Item = (String, String)>,
+) -> Result<Vec<BTreeMap<String, Value>>, CommandError> {
+    pipeline.bind(&given.into_iter().collect()).map_err(|errors| {
         let lines: Vec<_> = errors.iter().map(|error| harmless_line(&error.message)).collect();
-        let help: Vec<_> =
+        let mut help: Vec<_> =
             errors.iter().filter_map(|error| error.help.as_deref()).map(harmless_line).collect();
-        let mut help = help;
         help.dedup();
         CommandError::usage(lines.join("\n"), help.join("\n"))
-    })?;
-    Ok(Bound { loaded, params })
+    })
+}
+
+/// The params of a build, as a command line would give them.
+pub(super) fn recorded_params(facts: &Facts) -> impl Iterator<Item = (String, String)> {
+    facts.params.iter().map(|(name, value)| {
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        (name.clone(), text)
+    })
 }
 
 impl ParamArgs {

@@ -38,13 +38,8 @@ pub(super) fn retry(args: &RetryArgs) -> Result<Exit, CommandError> {
         ));
     };
     let file = PathBuf::from(&definition.path);
-    let given = build.facts.params.iter().map(|(name, value)| {
-        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        (name.clone(), text)
-    });
-    // Before the pipeline is read as it is now: with another one, the params may not fit.
     let collecting = collect::start(&workspace);
-    let bound = prepare::bound(&workspace, &file, given.collect::<Vec<_>>())?;
+    let bound = prepare::bound(&workspace, &file, prepare::recorded_params(&build.facts))?;
     let facts = collecting.finish(&bound.loaded, Vec::new());
     if !args.force {
         refuse_differences(&args.build, &build.facts, &facts)?;

@@ -98,6 +98,11 @@ impl Environment {
         Ok(env)
     }
 
+    /// A step is decided.
+    pub(super) fn decided(&mut self, step: StepIndex, result: &StepFinished) {
+        self.values.decided(step, result);
+    }
+
     fn render(&self, template: &Template, place: Place<'_>) -> Result<String, EvaluationError> {
         match template.as_plain() {
             Some(text) => Ok(text.to_owned()),
@@ -317,7 +322,7 @@ impl Steps for BuildSteps {
     }
 
     fn finished(&mut self, step: StepIndex, result: &StepFinished) {
-        self.environment.values.decided(step, result);
+        self.environment.decided(step, result);
     }
 
     fn start(&mut self, step: StepIndex, attempt: u32, messages: mpsc::Sender<StepMessage>) -> StepControl {

@@ -40,7 +40,7 @@ impl Program {
     }
 
     /// What is wrong when the system refused to start it.
-    pub(crate) fn problem(&self, error: &io::Error) -> Problem {
+    pub fn problem(&self, error: &io::Error) -> Problem {
         let name = self.argv[0].to_string_lossy();
         if self.directory.is_file() {
             return Problem::new(
