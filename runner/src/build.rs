@@ -1,6 +1,6 @@
 //! A build, as its events add up to it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 
@@ -41,8 +41,8 @@ pub struct Build {
     pub steps: Vec<Step>,
     /// The id of the build that this one takes up again.
     pub retry_of: Option<String>,
-    /// The step that the newest event was about: the next one is about it or its neighbour, as a rule.
-    cursor: usize,
+    /// Where each step stands, by its name.
+    places: HashMap<String, usize>,
 }
 
 /// A step of a build.
@@ -58,6 +58,8 @@ pub struct Step {
     pub conclusion: Option<Outcome>,
     /// Why it was not run.
     pub reason: Option<String>,
+    /// It was not asked for, or had succeeded in the build that this one takes up again.
+    pub left_out: bool,
     /// Its tries.
     pub attempts: Vec<Attempt>,
     /// Values that later steps can read.
@@ -120,6 +122,8 @@ impl Build {
                         ..Step::default()
                     })
                     .collect();
+                let names = self.steps.iter().map(|step| step.name.clone());
+                self.places = names.zip(0..).collect();
             }
             Body::BuildNumbered(body) => self.number = Some(body.number),
             Body::BuildFacts(facts) => self.facts = (**facts).clone(),
@@ -128,6 +132,12 @@ impl Build {
                 self.reason.clone_from(&body.reason);
                 self.finished_at = Some(event.at);
                 self.duration_ms = Some(body.duration_ms);
+                // A build can end before its first step.
+                for step in self.steps.iter_mut().filter(|step| step.outcome.is_none()) {
+                    step.outcome = Some(Outcome::Skip);
+                    step.conclusion = Some(Outcome::Skip);
+                    step.reason.clone_from(&body.reason);
+                }
             }
             Body::AttemptStarted(body) => {
                 if let Some(step) = self.step(event) {
@@ -156,6 +166,7 @@ impl Build {
                     step.outputs.clone_from(&body.outputs);
                     step.summary.clone_from(&body.summary);
                     step.flaky = body.flaky;
+                    step.left_out = body.left_out;
                 }
             }
             Body::StepArtifacts(body) => {
@@ -212,7 +223,7 @@ impl Build {
 
     /// The step of that name.
     pub fn step_named(&self, name: &str) -> Option<&Step> {
-        self.position(name).map(|position| &self.steps[position])
+        self.places.get(name).and_then(|place| self.steps.get(*place))
     }
 
     fn step(&mut self, event: &Event) -> Option<&mut Step> {
@@ -220,14 +231,7 @@ impl Build {
     }
 
     fn step_mut(&mut self, name: &str) -> Option<&mut Step> {
-        self.cursor = self.position(name)?;
-        self.steps.get_mut(self.cursor)
-    }
-
-    fn position(&self, name: &str) -> Option<usize> {
-        let is_named = |position: &usize| self.steps.get(*position).is_some_and(|step| step.name == name);
-        let near = [self.cursor, self.cursor + 1].into_iter().find(is_named);
-        near.or_else(|| self.steps.iter().position(|step| step.name == name))
+        self.places.get(name).and_then(|place| self.steps.get_mut(*place))
     }
 }
 

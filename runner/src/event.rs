@@ -341,6 +341,9 @@ pub struct StepFinished {
     /// Why it was not run.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reason: Option<String>,
+    /// It was not asked for, or had succeeded in the build that this one takes up again.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub left_out: bool,
     /// Values that later steps can read.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub outputs: BTreeMap<String, serde_json::Value>,

@@ -89,6 +89,10 @@ pub struct Facts {
     pub definition: Fact<Definition>,
     /// The plugins that the pipeline uses.
     pub plugins: Vec<Plugin>,
+    /// The values of the pipeline's params.
+    pub params: BTreeMap<String, serde_json::Value>,
+    /// The names of the secrets that its steps got, and never their values.
+    pub secrets: Vec<String>,
 }
 
 /// The state of the repository.
@@ -220,6 +224,20 @@ pub struct Host {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Definition {
     /// Relative to the workspace, where it is inside.
+    pub path: String,
+    /// Of the file's bytes, in lower-case hex.
+    pub sha256: String,
+    /// The file's text.
+    pub text: String,
+    /// The files that it uses, directly or through others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub includes: Vec<IncludedFile>,
+}
+
+/// A file that the pipeline file uses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IncludedFile {
+    /// Relative to the workspace.
     pub path: String,
     /// Of the file's bytes, in lower-case hex.
     pub sha256: String,

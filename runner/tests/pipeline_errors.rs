@@ -1,4 +1,5 @@
-//! Each `golden/pipeline/NAME.json` is a bad pipeline file; `NAME.stderr` beside it is what people are told.
+//! Each `golden/pipeline/NAME.json` is a bad pipeline file; `NAME.stderr` beside it is what people are told. A case with
+//! several files is a directory `NAME` with a `dcd.json` and those that it names.
 //!
 //! `DCD_BLESS=1 cargo test --test pipeline_errors` writes what is told now; read it before you commit it.
 
@@ -9,35 +10,48 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use dcd::pipeline;
+use dcd::pipeline::{self, Wrong};
 
 const VERSION: &str = concat!("(", env!("CARGO_PKG_VERSION"), ")");
 
-fn golden_files(extension: &str) -> Vec<PathBuf> {
+/// The cases: each a file, or a directory.
+fn cases() -> Vec<PathBuf> {
+    golden_files(|path| path.is_dir() || path.extension().is_some_and(|found| found == "json"))
+}
+
+fn golden_files(wanted: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/pipeline");
-    let mut files: Vec<_> = fs::read_dir(directory)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|found| found == extension))
-        .collect();
+    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> = entries.filter(|path| wanted(path)).collect();
     files.sort();
     files
 }
 
-fn told(path: &Path) -> String {
-    let text = fs::read_to_string(path).unwrap();
-    let Err(errors) = pipeline::parse(&text, "dcd.json") else {
-        panic!("{} has no error", path.display());
+fn wrong(case: &Path) -> Wrong {
+    let directory = case.is_dir().then_some(case);
+    let file = directory.map_or(case.to_owned(), |directory| directory.join("dcd.json"));
+    let text = fs::read_to_string(file).unwrap();
+    let mut load = |path: &str| {
+        let text = directory.and_then(|directory| fs::read_to_string(directory.join(path)).ok());
+        text.ok_or_else(|| "there is no such file".to_owned())
     };
-    assert!(!errors.is_empty(), "{} is refused without a reason", path.display());
-    pipeline::render(&errors, "dcd.json", &text, false, 100).replace(VERSION, "(VERSION)")
+    match pipeline::parse(&text, "dcd.json", &mut load) {
+        Ok(_) => panic!("{} has no error", case.display()),
+        Err(wrong) => wrong,
+    }
+}
+
+fn told(case: &Path) -> String {
+    let wrong = wrong(case);
+    assert!(!wrong.diagnostics.is_empty(), "{} is refused without a reason", case.display());
+    pipeline::render(&wrong.diagnostics, &wrong.sources, false, 100).replace(VERSION, "(VERSION)")
 }
 
 #[test]
 fn what_people_are_told() {
     let bless = std::env::var_os("DCD_BLESS").is_some();
     let mut different = Vec::new();
-    let files = golden_files("json");
+    let files = cases();
     assert!(files.len() >= 25, "the golden files are missing");
     for path in &files {
         let (told, expected) = (told(path), path.with_extension("stderr"));
@@ -52,18 +66,18 @@ fn what_people_are_told() {
 
 #[test]
 fn every_expectation_has_its_file() {
-    for path in golden_files("stderr") {
-        assert!(path.with_extension("json").exists(), "{} is left over", path.display());
+    for path in golden_files(|path| path.extension().is_some_and(|found| found == "stderr")) {
+        let case = path.with_extension("json").exists() || path.with_extension("").is_dir();
+        assert!(case, "{} is left over", path.display());
     }
 }
 
 #[test]
 fn pictures_keep_to_the_width() {
-    for path in golden_files("json") {
-        let text = fs::read_to_string(&path).unwrap();
-        let errors = pipeline::parse(&text, "dcd.json").unwrap_err();
+    for path in cases() {
+        let wrong = wrong(&path);
         for (color, width) in [(false, 100), (false, 60), (true, 80), (true, 1)] {
-            let shown = pipeline::render(&errors, "dcd.json", &text, color, width);
+            let shown = pipeline::render(&wrong.diagnostics, &wrong.sources, color, width);
             let plain = without_escapes(&shown);
             for line in plain.lines().filter(|line| line.contains(['|', '│'])) {
                 // Labels are never wrapped, but they are short, and they start near the left.

@@ -47,11 +47,13 @@ impl Collecting {
             dcd_version: env!("CARGO_PKG_VERSION").to_owned(),
             definition: Fact::Known(loaded.definition.clone()),
             plugins,
+            ..Facts::default()
         }
     }
 }
 
-fn docker_facts() -> DockerFacts {
+/// The engine, our container and its image.
+pub(super) fn docker_facts() -> DockerFacts {
     match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime.block_on(docker::collect()),
         Err(error) => {

@@ -1,7 +1,7 @@
 //! Reading a pipeline file and the plugins that it uses, and saying all that is wrong with them.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     io::IsTerminal,
     path::{Path, PathBuf},
 };
@@ -61,9 +61,36 @@ pub(super) fn pipeline(workspace: &Path, file: &Path) -> Result<Loaded, CommandE
             "save the file as UTF-8",
         )
     })?;
-    match pipeline::parse(&text, &name) {
-        Ok(pipeline) => Ok(Loaded { pipeline, definition: facts::Definition { path: name, sha256, text } }),
-        Err(wrong) => Err(rendered(&wrong, &name, &text)),
+    // What a file names is relative to it, and stays in the workspace.
+    let path = file.strip_prefix(workspace).unwrap_or(file).display().to_string();
+    match pipeline::parse(&text, &path, &mut |path| read_used(workspace, path)) {
+        Ok(pipeline) => {
+            let includes = pipeline.sources.iter().skip(1).map(included).collect();
+            Ok(Loaded { pipeline, definition: facts::Definition { path: name, sha256, text, includes } })
+        }
+        Err(wrong) => Err(rendered(&wrong.diagnostics, &wrong.sources)),
+    }
+}
+
+/// The text of a file that another names.
+fn read_used(workspace: &Path, path: &str) -> Result<String, String> {
+    let bytes = std::fs::read(workspace.join(path)).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        std::io::ErrorKind::IsADirectory => "this is a directory, not a file".to_owned(),
+        _ => format!("this file cannot be read: {error}"),
+    })?;
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = valid.split(|byte| *byte == b'\n').count();
+        format!("this file is not UTF-8 text (line {line})")
+    })
+}
+
+fn included(source: &pipeline::Source) -> facts::IncludedFile {
+    facts::IncludedFile {
+        path: source.path.clone(),
+        sha256: hex(&Sha256::digest(source.text.as_bytes())),
+        text: source.text.clone(),
     }
 }
 
@@ -83,11 +110,11 @@ fn unreadable(workspace: &Path, file: &Path, error: &std::io::Error) -> CommandE
 }
 
 /// Diagnostics as a person reads them.
-pub(super) fn rendered(wrong: &[Diagnostic], name: &str, text: &str) -> CommandError {
+pub(super) fn rendered(wrong: &[Diagnostic], sources: &[pipeline::Source]) -> CommandError {
     let stderr = std::io::stderr();
     let colour = Style::of(&stderr).is_coloured();
     let width = if stderr.is_terminal() { terminal_width() } else { 100 };
-    CommandError::rendered(Exit::Usage, pipeline::render(wrong, name, text, colour, width))
+    CommandError::rendered(Exit::Usage, pipeline::render(wrong, sources, colour, width))
 }
 
 fn terminal_width() -> usize {
@@ -97,25 +124,30 @@ fn terminal_width() -> usize {
 
 /// Finds, compiles and asks the plugins that the pipeline uses; checks every config.
 pub(super) fn plugins(workspace: &Path, loaded: &Loaded) -> Result<Plugins, CommandError> {
-    let Loaded { pipeline, definition } = loaded;
+    let pipeline = &loaded.pipeline;
     let mut wrong = Vec::new();
     let plugins = collect(workspace, pipeline, &mut wrong);
     if wrong.is_empty() {
         return Ok(plugins);
     }
     wrong.sort_by_key(|diagnostic| diagnostic.span.start);
-    Err(rendered(&wrong, &definition.path, &definition.text))
+    Err(rendered(&wrong, &pipeline.sources))
 }
 
 fn collect(workspace: &Path, pipeline: &Pipeline, wrong: &mut Vec<Diagnostic>) -> Plugins {
     let locator = Locator::new(workspace, &pipeline.plugins);
     let mut plugins = Plugins::default();
     let mut failed: Vec<&str> = Vec::new();
+    let mut checked = HashSet::new();
     for step in &pipeline.steps {
         let Action::Uses { plugin, with } = &step.action else { continue };
         let name = plugin.value.as_str();
         // What is wrong with a plugin itself is said once, not for every step that uses it.
         if failed.contains(&name) {
+            continue;
+        }
+        // The steps of a matrix, and of a file that is used twice, have one config.
+        if !checked.insert(plugin.span.start) {
             continue;
         }
         let result = match plugins.steps.get(name) {
@@ -187,7 +219,7 @@ pub(super) fn history(
     workspace: &Path,
     loaded: &Loaded,
 ) -> Result<Option<(Host, HistoryPlugin)>, CommandError> {
-    let Loaded { pipeline, definition } = loaded;
+    let pipeline = &loaded.pipeline;
     let Some(history) = &pipeline.history else { return Ok(None) };
     let locator = Locator::new(workspace, &pipeline.plugins);
     let mut plugins = Plugins::default();
@@ -198,7 +230,7 @@ pub(super) fn history(
     if wrong.is_empty() {
         return Ok(plugins.host.zip(plugins.history));
     }
-    Err(rendered(&wrong, &definition.path, &definition.text))
+    Err(rendered(&wrong, &pipeline.sources))
 }
 
 /// What the pipeline grants the plugin.

@@ -13,6 +13,7 @@ use crate::{
     commands::output::warn,
     error::Exit,
     journal::{BuildDir, Reader, Store},
+    owner::Owner,
     report::{self, Junit},
 };
 
@@ -44,7 +45,7 @@ impl Reports {
         for asked in &self.asked {
             let file = self.workspace.join(&asked.file);
             let text = text(asked.kind, &store, &place);
-            if let Err(error) = text.and_then(|text| write(&store, &file, &text)) {
+            if let Err(error) = text.and_then(|text| write(Owner::of(&self.workspace), &file, &text)) {
                 warn(&format!("the report {} cannot be written: {error}", file.display()));
                 all = false;
             }
@@ -78,18 +79,14 @@ fn text(kind: ReportKind, store: &Store, place: &BuildDir) -> io::Result<String>
 }
 
 /// Writes a file, and makes the directories that it lies in. What is new is the workspace owner's.
-fn write(store: &Store, file: &Path, text: &str) -> io::Result<()> {
-    let missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
-    let mut new: Vec<_> = file.ancestors().skip(1).take_while(missing).collect();
-    new.reverse();
-    for directory in new {
-        fs::create_dir(directory)?;
-        store.give(directory);
+fn write(owner: Owner, file: &Path, text: &str) -> io::Result<()> {
+    if let Some(directory) = file.parent() {
+        owner.make_dirs(directory)?;
     }
     let is_new = !file.exists();
     fs::write(file, text)?;
     if is_new {
-        store.give(file);
+        owner.give(file);
     }
     Ok(())
 }

@@ -6,52 +6,65 @@ use tokio::{runtime::Runtime, sync::mpsc};
 use uuid::Uuid;
 
 use crate::{
-    cli::RunArgs,
+    cli::{HowArgs, OnFail, RunArgs},
     commands::{
         collect,
         load::{self, Loaded, Plugins},
+        locking::{self, LockRequest, Waited},
         output::{self, print},
+        prepare::Prepared,
         replicate::Replication,
         reports::Reports,
+        requirements,
         screen::{self, Screen},
-        steps::{BuildContext, BuildSteps},
+        secrets,
+        steps::{BuildContext, BuildSteps, Environment},
     },
     engine::{
-        BuildEnd, Dispatcher, RunError, StepSpec,
+        BuildEnd, Dispatcher, LeftOut, Options, RunError, StepSpec,
         ports::backend::{BackendError, Metadata, NewBuild},
     },
     error::{CommandError, Exit},
-    event::{self, Body, BuildNumbered, BuildStarted, Outcome, StepPlan, UnixMs},
-    exec::{Processes, Reaper},
+    event::{self, Body, BuildNumbered, BuildStarted, Outcome, Problem, StepPlan, UnixMs},
+    exec::{Processes, Reaper, shell},
     facts::Facts,
     git,
     history::{self, UploadError},
-    journal::{JournalError, Store, StoreError},
-    pipeline::{Action, Command, Pipeline, Step},
-    report::{Mode, Style},
+    journal::{BuildDir, JournalError, Store, StoreError, Writer},
+    owner::Owner,
+    pipeline::{Pipeline, Step},
+    products::Products,
+    redact::Redactor,
+    report::{self, Mode, Style},
     signal, text,
 };
 
 pub(super) fn run(args: &RunArgs) -> Result<Exit, CommandError> {
-    let workspace = load::workspace()?;
-    let mode = screen::mode(args.shown.output)?;
-    let loaded = load::pipeline(&workspace, &args.file)?;
+    execute(Prepared::new(&args.file, &args.params, &args.select)?, &args.how)
+}
+
+/// Runs a build from its first event to its last.
+pub(super) fn execute(prepared: Prepared, how: &HowArgs) -> Result<Exit, CommandError> {
+    let mode = screen::mode(how.shown.output)?;
     // While git and Docker answer, plugins are compiled.
-    let collecting = collect::start(&workspace);
-    let plugins = load::plugins(&workspace, &loaded)?;
-    let facts = collecting.finish(&loaded, plugins.records.clone());
+    let collecting = collect::start(&prepared.workspace);
+    let plugins = load::plugins(&prepared.workspace, &prepared.loaded)?;
+    let mut facts = collecting.finish(&prepared.loaded, plugins.records.clone());
+    facts.params.clone_from(&prepared.params[0]);
+    facts.secrets = prepared.secrets.keys().cloned().collect();
+    requirements::check(&prepared.loaded.pipeline, &facts)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| CommandError::environment(format!("the runtime cannot be started: {error}")))?;
-    let reports = Reports::new(&args.shown.reports, &workspace);
-    build(&runtime, &workspace, loaded, plugins, facts, mode, reports)
+    let reports = Reports::new(&how.shown.reports, &prepared.workspace);
+    build(&runtime, prepared, how, plugins, facts, mode, reports)
 }
 
 fn build(
     runtime: &Runtime,
-    workspace: &Path,
-    loaded: Loaded,
+    prepared: Prepared,
+    how: &HowArgs,
     mut plugins: Plugins,
     facts: Facts,
     mode: Mode,
@@ -59,21 +72,24 @@ fn build(
 ) -> Result<Exit, CommandError> {
     let _inside = runtime.enter();
     let mut interrupts = signal::interrupts().map_err(|error| no_signals(&error))?;
-    let reaper = Reaper::start(std::process::id() == 1).map_err(|error| no_signals(&error))?;
+    let reaper = Reaper::start().map_err(|error| no_signals(&error))?;
     let processes = Processes::new(reaper);
 
-    let pipeline = loaded.pipeline;
+    let Prepared { workspace, loaded: Loaded { pipeline, .. }, params, left_out, secrets, retry_of } =
+        prepared;
     let id = Uuid::now_v7();
-    let store = Store::at(workspace);
+    let store = Store::at(&workspace);
     let (place, mut journal) = store.create_build(&id.to_string()).map_err(|error| journal_error(&error))?;
     reports.build(&store, &place);
-    let component = component(&pipeline, &facts, workspace);
-    let mut context =
-        BuildContext { id: id.to_string(), number: None, component, workspace: workspace.to_owned(), facts };
+    let products = Products::at(place.path(), Owner::of(&workspace));
+    let products = products.map_err(|error| no_place(&place, &error))?;
+    let component = component(&pipeline, &facts, &workspace);
+    let mut context = BuildContext { id: id.to_string(), number: None, component, workspace, facts };
 
     // Kept before anybody is asked for a number: from here on the build is found, whatever happens.
-    let opening =
-        journal.append(None, started(&pipeline, &context)).map_err(|error| journal_error(&error))?;
+    let opening = journal
+        .append(None, started(&pipeline, &context, retry_of))
+        .map_err(|error| journal_error(&error))?;
 
     let mut replication = match (&plugins.host, plugins.history.take()) {
         (Some(host), Some(backend)) => {
@@ -83,45 +99,42 @@ fn build(
         }
         _ => None,
     };
-    let (given, early) = if let Some(replication) = &mut replication {
-        backend_number(runtime, replication, &mut interrupts)
-    } else {
-        let number = store.claim_number(&context.component, &context.id);
-        (Some((number.map_err(|error| unwritable(&error))?, "journal".to_owned())), None)
-    };
-    let numbered = given.map(|(number, by)| BuildNumbered { number, by });
+    let (numbered, early) = numbered(runtime, &store, &context, replication.as_mut(), &mut interrupts)?;
     context.number = numbered.as_ref().map(|numbered| numbered.number);
     if let (Some(_), Some(number)) = (&replication, context.number) {
         note_number(&store, &context.component, number, &place.id);
     }
 
-    let facts = Body::BuildFacts(Box::new(context.facts.clone()));
-    let spec = |step: &Step| StepSpec {
-        name: step.name.value.as_str().into(),
-        needs: step.needs.clone(),
-        conditions: step.conditions.iter().map(|condition| condition.within.clone()).collect(),
-        timeout: step.timeout,
-        retry: step.retry.clone(),
-        continue_on_error: step.continue_on_error,
-        left_out: None,
-    };
-    let specs = pipeline.steps.iter().map(spec).collect();
+    let opened = numbered.map(Body::BuildNumbered).into_iter();
+    let opened: Vec<_> = opened.chain([Body::BuildFacts(Box::new(context.facts.clone()))]).collect();
     let component = context.component.clone();
     let number = context.number;
-    let steps = BuildSteps::new(pipeline, context, processes.clone(), plugins.steps);
+    let specs = specs(&pipeline, left_out);
+    let course = Course {
+        options: Options { jobs: how.jobs(), fail_fast: how.fail_fast, timeout: pipeline.timeout },
+        unnumbered: pipeline.require.history && number.is_none(),
+        early,
+    };
+    let redactor = Redactor::new(secrets.values());
+    let hidden = secrets::variables(&pipeline);
+    let environment = Environment::new(&pipeline, &context, &params, secrets, hidden);
+    let mut steps =
+        BuildSteps::new(pipeline, context, processes.clone(), products, plugins.steps, environment);
+    steps.shell_on_failure = opens_shells(how);
+    let lock = steps.lock();
     let Screen { sink, curtain: _curtain } = Screen::open(mode);
-    let mut dispatcher = Dispatcher::new(journal, steps, vec![sink]).map_err(run_error)?;
+    let mut dispatcher = Dispatcher::new(journal, steps, redactor, vec![sink]).map_err(run_error)?;
     dispatcher.show(opening);
-    for body in numbered.map(Body::BuildNumbered).into_iter().chain([facts]) {
+    for body in opened {
         dispatcher.emit(body).map_err(run_error)?;
     }
     let (late_sender, late) = mpsc::unbounded_channel();
     if let (Some(replication), None) = (&mut replication, number) {
         replication.tell_late(late_sender);
     }
-    let ended = runtime.block_on(dispatcher.run(specs, early, interrupts, late));
+    let ended = runtime.block_on(course.run(dispatcher, specs, lock, interrupts, late));
     processes.kill_all();
-    let (end, journal) = ended.map_err(run_error)?;
+    let (end, journal) = ended?;
     journal.finish().map_err(|error| journal_error(&error))?;
 
     let (number, exit) = match replication {
@@ -143,6 +156,79 @@ fn build(
         print_farewell(&by_number.unwrap_or(place.id));
     }
     Ok(exit)
+}
+
+/// How a build goes from its opening to its end.
+struct Course {
+    options: Options,
+    /// The pipeline requires a number from its history backend, and there is none.
+    unnumbered: bool,
+    /// A signal that came before the start.
+    early: Option<i32>,
+}
+
+impl Course {
+    /// Waits for the lock, and runs the steps; or ends the build before the first one.
+    async fn run(
+        mut self,
+        mut dispatcher: Dispatcher<Writer, BuildSteps>,
+        specs: Vec<StepSpec>,
+        lock: Option<Result<LockRequest, Problem>>,
+        mut interrupts: mpsc::UnboundedReceiver<i32>,
+        late: mpsc::UnboundedReceiver<Body>,
+    ) -> Result<(BuildEnd, Writer), CommandError> {
+        if self.unnumbered && self.early.is_none() {
+            let reason = "the pipeline requires its history backend, which gave no number".to_owned();
+            return dispatcher.abandon(reason, interrupts).await.map_err(run_error);
+        }
+        let mut held = None;
+        if let (Some(lock), None) = (lock, self.early) {
+            let waited = match lock {
+                Ok(lock) => locking::wait(&lock, &mut interrupts, |body| dispatcher.emit(body)).await,
+                Err(problem) => Ok(Err(problem.message)),
+            };
+            match waited.map_err(run_error)? {
+                Ok(Waited::Held(ticket)) => held = Some(ticket),
+                Ok(Waited::Interrupted(signal)) => self.early = Some(signal),
+                Err(reason) => return dispatcher.abandon(reason, interrupts).await.map_err(run_error),
+            }
+        }
+        let Course { options, early, .. } = self;
+        let ended = dispatcher.run(specs, options, early, interrupts, late).await.map_err(run_error);
+        drop(held);
+        ended
+    }
+}
+
+/// What the engine needs to know of the steps.
+fn specs(pipeline: &Pipeline, left_out: Vec<Option<LeftOut>>) -> Vec<StepSpec> {
+    let spec = |(step, left_out): (&Step, Option<LeftOut>)| StepSpec {
+        name: step.name.value.as_str().into(),
+        needs: step.needs.clone(),
+        conditions: step.conditions.iter().map(|condition| condition.within.clone()).collect(),
+        timeout: step.timeout,
+        retry: step.retry.clone(),
+        continue_on_error: step.continue_on_error,
+        left_out,
+    };
+    pipeline.steps.iter().zip(left_out).map(spec).collect()
+}
+
+/// The build's number, and who gave it; or a signal that came while the backend was waited for.
+fn numbered(
+    runtime: &Runtime,
+    store: &Store,
+    context: &BuildContext,
+    replication: Option<&mut Replication>,
+    interrupts: &mut mpsc::UnboundedReceiver<i32>,
+) -> Result<(Option<BuildNumbered>, Option<i32>), CommandError> {
+    let (given, early) = if let Some(replication) = replication {
+        backend_number(runtime, replication, interrupts)
+    } else {
+        let number = store.claim_number(&context.component, &context.id);
+        (Some((number.map_err(|error| unwritable(&error))?, "journal".to_owned())), None)
+    };
+    Ok((given.map(|(number, by)| BuildNumbered { number, by }), early))
 }
 
 /// The number that the backend gives, if it does so soon. A signal ends the wait: the build is then cancelled
@@ -224,16 +310,10 @@ fn component(pipeline: &Pipeline, facts: &Facts, workspace: &Path) -> String {
     pipeline.component.clone().or_else(repository).or_else(directory).unwrap_or_else(|| "build".to_owned())
 }
 
-fn started(pipeline: &Pipeline, context: &BuildContext) -> Body {
+fn started(pipeline: &Pipeline, context: &BuildContext, retry_of: Option<String>) -> Body {
     let plan = |step: &Step| StepPlan {
         name: step.name.value.clone(),
-        kind: match &step.action {
-            Action::Run(command) => match command.value {
-                Command::Shell { .. } => "shell".to_owned(),
-                Command::Exec(_) => "exec".to_owned(),
-            },
-            Action::Uses { plugin, .. } => plugin.value.clone(),
-        },
+        kind: report::kind(&step.action).to_owned(),
         needs: step.needs.iter().map(|need| pipeline.steps[*need].name.value.clone()).collect(),
     };
     Body::BuildStarted(BuildStarted {
@@ -242,7 +322,7 @@ fn started(pipeline: &Pipeline, context: &BuildContext) -> Body {
         component: context.component.clone(),
         pipeline: pipeline.name.clone(),
         steps: pipeline.steps.iter().map(plan).collect(),
-        retry_of: None,
+        retry_of,
     })
 }
 
@@ -274,6 +354,20 @@ fn run_error(error: RunError<JournalError>) -> CommandError {
             CommandError::environment(error.to_string()).help("this is a fault of dcd: report it")
         }
     }
+}
+
+/// Whether steps that fail open a shell.
+fn opens_shells(how: &HowArgs) -> bool {
+    if how.on_fail == Some(OnFail::Shell) && !shell::is_possible() {
+        output::warn("--on-fail=shell opens no shell: this is no terminal (docker run needs `-it` for one)");
+    }
+    how.on_fail == Some(OnFail::Shell) && shell::is_possible()
+}
+
+fn no_place(place: &BuildDir, error: &std::io::Error) -> CommandError {
+    let place = place.path().display();
+    CommandError::environment(format!("the build's directory {place} cannot be opened: {error}"))
+        .help("make the workspace readable for dcd")
 }
 
 fn no_signals(error: &std::io::Error) -> CommandError {

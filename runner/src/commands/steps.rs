@@ -2,18 +2,28 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
+use serde_json::Value;
 use tokio::sync::mpsc;
 
 use crate::{
+    commands::{
+        attempt::{Attempt, Invitation},
+        locking::LockRequest,
+        values::{Place, Values},
+    },
     engine::{
-        message::{StepControl, StepIndex, StepMessage, StepStatus},
+        message::{StepContent, StepControl, StepEnd, StepIndex, StepMessage, StepStatus},
         ports::Steps,
     },
     event::{Problem, StepFinished},
-    exec::{self, Processes, Program},
+    exec::{Processes, Program},
     facts::{Fact, Facts},
-    pipeline::{Action, Command, Pipeline, Step, expression::Template},
+    pipeline::{
+        Action, Command, Condition, Json, Pipeline, Spanned, Step,
+        expression::{EvaluationError, Status, Template},
+    },
     plugin::step::{StepPlugin, StepRequest},
+    products::{Products, Wanted},
 };
 
 /// What every step of a build is told.
@@ -30,11 +40,151 @@ pub(super) struct BuildSteps {
     pub(super) pipeline: Pipeline,
     pub(super) context: BuildContext,
     pub(super) processes: Processes,
+    pub(super) products: Products,
     pub(super) plugins: BTreeMap<String, StepPlugin>,
-    /// The variables that are the same for every step.
-    common_env: Vec<(String, String)>,
+    pub(super) environment: Environment,
+    /// A shell opens where a step failed.
+    pub(super) shell_on_failure: bool,
     /// The facts as plugins get them; made only when a plugin runs.
     facts_json: Option<String>,
+}
+
+/// The variables of a build's steps, and what their expressions read.
+pub(super) struct Environment {
+    values: Values,
+    /// The values of the secrets, by name.
+    secrets: BTreeMap<String, String>,
+    /// The variables of dcd's own environment that hold secrets.
+    hidden: Vec<String>,
+    /// The variables that dcd sets for every step.
+    common: Vec<(String, String)>,
+    /// The `env` of each scope, with those of the scopes around it.
+    scopes: Vec<Result<Vec<(String, String)>, EvaluationError>>,
+}
+
+impl Environment {
+    pub(super) fn new(
+        pipeline: &Pipeline,
+        context: &BuildContext,
+        params: &[BTreeMap<String, Value>],
+        secrets: BTreeMap<String, String>,
+        hidden: Vec<String>,
+    ) -> Self {
+        let values = Values::new(pipeline, context, params, &hidden);
+        let mut environment =
+            Environment { values, secrets, hidden, common: common(pipeline, context), scopes: Vec::new() };
+        for index in 0..pipeline.scopes.len() {
+            let env = environment.scope_env(pipeline, index);
+            environment.scopes.push(env);
+        }
+        environment
+    }
+
+    /// A scope comes after its parent.
+    fn scope_env(&self, pipeline: &Pipeline, index: usize) -> Result<Vec<(String, String)>, EvaluationError> {
+        let scope = &pipeline.scopes[index];
+        let mut env = match scope.parent {
+            Some(parent) => self.scopes[parent].clone()?,
+            None => Vec::new(),
+        };
+        let nothing = BTreeMap::new();
+        let reads = BTreeMap::new();
+        for (name, template) in &scope.env {
+            let place =
+                Place { scope: index, matrix: &nothing, reads: &reads, env: &env, status: Status::default() };
+            let value = self.render(template, place)?;
+            env.push((name.clone(), value));
+        }
+        Ok(env)
+    }
+
+    fn render(&self, template: &Template, place: Place<'_>) -> Result<String, EvaluationError> {
+        match template.as_plain() {
+            Some(text) => Ok(text.to_owned()),
+            None => template.render(&self.values.variables(place, template.roots())),
+        }
+    }
+
+    /// The pipeline's `env` and the step's own.
+    fn file_env(&self, step: &Step) -> Result<Vec<(String, String)>, EvaluationError> {
+        let mut env = self.scopes[step.scope].clone()?;
+        for (name, template) in &step.env {
+            let value = self.render(template, place(step, &env))?;
+            env.push((name.clone(), value));
+        }
+        Ok(env)
+    }
+
+    /// The secrets that the step names.
+    fn secrets_of(&self, step: &Step) -> impl Iterator<Item = (String, String)> {
+        let named = step.secrets.iter().filter_map(|secret| self.secrets.get_key_value(&secret.value));
+        named.map(|(name, value)| (name.clone(), value.clone()))
+    }
+
+    /// The process of a step's attempt.
+    pub(super) fn program(
+        &self,
+        context: &BuildContext,
+        step: &Step,
+        command: &Command,
+        attempt: u32,
+    ) -> Result<Program, EvaluationError> {
+        let file_env = self.file_env(step)?;
+        let directory = match &step.workdir {
+            Some(workdir) => context.workspace.join(self.render(workdir, place(step, &file_env))?),
+            None => context.workspace.clone(),
+        };
+        // Ours first: what the file says wins (it cannot say `DCD_…`).
+        let mut env = self.common.clone();
+        env.extend(file_env);
+        env.extend(self.secrets_of(step));
+        env.push(("DCD_STEP".into(), step.name.value.clone()));
+        env.push(("DCD_ATTEMPT".into(), attempt.to_string()));
+        Ok(Program::new(command, env, self.hidden.clone(), directory))
+    }
+
+    /// A plugin's config with the values of its expressions.
+    fn config(&self, step: &Step, with: &Json, env: &[(String, String)]) -> Result<Json, EvaluationError> {
+        let mut with = with.clone();
+        if with.templates.is_empty() {
+            return Ok(with);
+        }
+        for (pointer, template) in std::mem::take(&mut with.templates) {
+            let variables = self.values.variables(place(step, env), template.roots());
+            if let Some(value) = with.value.pointer_mut(&pointer) {
+                *value = template.render_value(&variables)?;
+            }
+        }
+        Ok(with)
+    }
+
+    /// Whether one condition holds; if not, why.
+    fn condition(
+        &self,
+        condition: &Condition,
+        status: &StepStatus,
+    ) -> Result<Option<String>, EvaluationError> {
+        let Condition { expression, scope, matrix, reads, .. } = condition;
+        let implied = expression.as_ref().is_none_or(|expression| !expression.value.asks_status());
+        if implied && !status.status.success {
+            return Ok(Some(status.blame.clone().unwrap_or_else(|| "what it needs failed".to_owned())));
+        }
+        let Some(expression) = expression else { return Ok(None) };
+        let env = self.scopes[*scope].clone()?;
+        let place = Place { scope: *scope, matrix, reads, env: &env, status: status.status };
+        let variables = self.values.variables(place, expression.value.roots());
+        let holds = expression.value.holds(&variables)?;
+        Ok((!holds).then(|| format!("its `if` does not hold: {}", expression.value.source())))
+    }
+}
+
+fn place<'p>(step: &'p Step, env: &'p [(String, String)]) -> Place<'p> {
+    let Step { scope, matrix, reads, .. } = step;
+    Place { scope: *scope, matrix, reads, env, status: Status::default() }
+}
+
+fn problem(error: EvaluationError) -> Problem {
+    Problem { message: error.message, help: error.help }
 }
 
 impl BuildSteps {
@@ -42,75 +192,145 @@ impl BuildSteps {
         pipeline: Pipeline,
         context: BuildContext,
         processes: Processes,
+        products: Products,
         plugins: BTreeMap<String, StepPlugin>,
+        environment: Environment,
     ) -> Self {
-        let common_env = common_env(&pipeline, &context);
-        BuildSteps { pipeline, context, processes, plugins, common_env, facts_json: None }
+        BuildSteps {
+            pipeline,
+            context,
+            processes,
+            products,
+            plugins,
+            environment,
+            shell_on_failure: false,
+            facts_json: None,
+        }
     }
 
-    fn program(&self, step: &Step, command: &Command, attempt: u32) -> Program {
-        // Ours first: what the file says wins (it cannot say `DCD_…`).
-        let mut env = self.common_env.clone();
-        env.extend(plain(&self.pipeline.scopes[step.scope].env));
-        env.extend(plain(&step.env));
-        env.push(("DCD_STEP".into(), step.name.value.clone()));
-        env.push(("DCD_ATTEMPT".into(), attempt.to_string()));
-        let directory = match &step.workdir {
-            Some(workdir) => self.context.workspace.join(workdir.source()),
-            None => self.context.workspace.clone(),
-        };
-        Program::new(command, env, directory)
+    /// The lock that the pipeline asks for; an error when its name has no value.
+    pub(super) fn lock(&self) -> Option<Result<LockRequest, Problem>> {
+        let lock = self.pipeline.lock.as_ref()?;
+        let (matrix, reads) = (BTreeMap::new(), BTreeMap::new());
+        let env = self.environment.scopes[0].clone();
+        let name = env.and_then(|env| {
+            let status = Status::default();
+            self.environment
+                .render(&lock.name, Place { scope: 0, matrix: &matrix, reads: &reads, env: &env, status })
+        });
+        Some(name.map(|name| LockRequest::new(name, lock.wait, &self.context)).map_err(problem))
     }
 
-    fn request(&mut self, step: StepIndex, attempt: u32, config: String) -> StepRequest {
+    fn wanted(&self, step: &Step) -> Wanted {
+        let globs = |globs: &[Spanned<String>]| globs.iter().map(|glob| glob.value.clone()).collect();
+        Wanted {
+            workspace: self.context.workspace.clone(),
+            outputs: globs(&step.outputs),
+            junit: globs(&step.reports.junit),
+        }
+    }
+
+    fn request(
+        &mut self,
+        step: StepIndex,
+        attempt: u32,
+        config: String,
+        env: Vec<(String, String)>,
+    ) -> StepRequest {
         let facts = self.facts_json.get_or_insert_with(|| {
             serde_json::to_string(&self.context.facts).unwrap_or_else(|_| "{}".to_owned())
         });
+        let facts = facts.clone();
+        let step = &self.pipeline.steps[step];
         StepRequest {
             config,
             build_id: self.context.id.clone(),
             build_number: self.context.number,
             component: self.context.component.clone(),
-            step_name: self.pipeline.steps[step].name.value.clone(),
+            step_name: step.name.value.clone(),
             attempt,
-            env: plain(&self.pipeline.steps[step].env).collect(),
-            has_timeout: self.pipeline.steps[step].timeout.is_some(),
+            env,
+            has_timeout: step.timeout.is_some(),
             workspace: self.context.workspace.display().to_string(),
-            inputs: Vec::new(),
-            facts: facts.clone(),
+            inputs: self.inputs(step),
+            facts,
         }
     }
-}
 
-fn plain(env: &[(String, Template)]) -> impl Iterator<Item = (String, String)> {
-    env.iter().map(|(name, value)| (name.clone(), value.source().to_owned()))
+    /// The outputs of the steps that this one needs.
+    fn inputs(&self, step: &Step) -> Vec<(String, String, String)> {
+        let mut inputs = Vec::new();
+        for need in &step.needs {
+            let name = &self.pipeline.steps[*need].name.value;
+            for (key, value) in self.environment.values.outputs(*need) {
+                inputs.push((name.clone(), key.clone(), value.to_string()));
+            }
+        }
+        inputs
+    }
+
+    fn try_start(
+        &mut self,
+        index: StepIndex,
+        attempt: u32,
+        messages: &mpsc::Sender<StepMessage>,
+    ) -> Result<StepControl, Problem> {
+        let (sender, control) = mpsc::unbounded_channel();
+        let step = &self.pipeline.steps[index];
+        match &step.action {
+            Action::Run(command) => {
+                let program = self.environment.program(&self.context, step, &command.value, attempt);
+                let program = program.map_err(problem)?;
+                let shell = self.shell_on_failure.then(|| Invitation::new(step, &command.value));
+                let wanted = self.wanted(step);
+                let attempt = Attempt { step: index, number: attempt, program, wanted, shell };
+                let (processes, products) = (self.processes.clone(), self.products.clone());
+                tokio::spawn(attempt.run(processes, products, messages.clone(), control));
+            }
+            Action::Uses { plugin, with } => {
+                // The plugin gets what its own step says, and not what is meant for processes.
+                let common = self.environment.scopes[step.scope].as_ref().map_or(0, Vec::len);
+                let env = self.environment.file_env(step).map_err(problem)?;
+                let with = self.environment.config(step, with, &env).map_err(problem)?;
+                let plugin = self.plugins[&plugin.value].clone();
+                if let Some(wrong) = plugin.check_schema(&with).into_iter().next() {
+                    return Err(Problem { message: wrong.message, help: wrong.help });
+                }
+                let mut env = env[common..].to_vec();
+                env.extend(self.environment.secrets_of(step));
+                let request = self.request(index, attempt, with.value.to_string(), env);
+                plugin.start(request, index, messages.clone(), control);
+            }
+        }
+        Ok(sender)
+    }
 }
 
 impl Steps for BuildSteps {
-    fn decide(&mut self, _step: StepIndex, statuses: &[StepStatus]) -> Result<Option<String>, Problem> {
-        Ok(statuses.iter().find_map(|status| status.blame.clone()))
-    }
-
-    fn finished(&mut self, _step: StepIndex, _result: &StepFinished) {}
-
-    fn start(&mut self, step: StepIndex, attempt: u32, messages: mpsc::Sender<StepMessage>) -> StepControl {
-        let (sender, control) = mpsc::unbounded_channel();
-        match &self.pipeline.steps[step].action {
-            Action::Run(command) => {
-                let program = self.program(&self.pipeline.steps[step], &command.value, attempt);
-                tokio::spawn(exec::run(self.processes.clone(), program, step, messages, control));
-            }
-            Action::Uses { plugin, with } => {
-                let config = with.value.to_string();
-                let plugin = self.plugins[&plugin.value].clone();
-                plugin.start(self.request(step, attempt, config), step, messages, control);
+    fn decide(&mut self, step: StepIndex, statuses: &[StepStatus]) -> Result<Option<String>, Problem> {
+        for (condition, status) in self.pipeline.steps[step].conditions.iter().zip(statuses) {
+            if let Some(reason) = self.environment.condition(condition, status).map_err(problem)? {
+                return Ok(Some(reason));
             }
         }
-        sender
+        Ok(None)
+    }
+
+    fn finished(&mut self, step: StepIndex, result: &StepFinished) {
+        self.environment.values.decided(step, result);
+    }
+
+    fn start(&mut self, step: StepIndex, attempt: u32, messages: mpsc::Sender<StepMessage>) -> StepControl {
+        self.try_start(step, attempt, &messages).unwrap_or_else(|problem| {
+            let content = StepContent::Finished(Box::new(StepEnd::error(problem)));
+            tokio::spawn(async move { messages.send(StepMessage { step, content }).await });
+            // Nobody is there to be stopped.
+            mpsc::unbounded_channel().0
+        })
     }
 }
 
-fn common_env(pipeline: &Pipeline, context: &BuildContext) -> Vec<(String, String)> {
+fn common(pipeline: &Pipeline, context: &BuildContext) -> Vec<(String, String)> {
     let git = context.facts.git.known();
     let known = |fact: Option<&Fact<String>>| fact.and_then(Fact::known).cloned().unwrap_or_default();
     let commit = known(git.map(|git| &git.commit));

@@ -15,11 +15,14 @@ pub(super) fn validate(args: &ValidateArgs) -> Result<Exit, CommandError> {
     let plugins = load::plugins(&workspace, &loaded)?;
     let pipeline = &loaded.pipeline;
     let names: Vec<_> = pipeline.steps.iter().map(|step| step.name.value.as_str()).collect();
+    let includes = &loaded.definition.includes;
     if args.json {
+        let includes: Vec<_> = includes.iter().map(|file| &file.path).collect();
         print_json(&serde_json::json!({
             "valid": true,
             "file": loaded.definition.path,
             "sha256": loaded.definition.sha256,
+            "includes": includes,
             "pipeline": pipeline.name,
             "component": pipeline.component,
             "steps": names,

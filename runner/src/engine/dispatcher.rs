@@ -9,11 +9,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::{
     engine::{
-        message::{StepContent, StepControl, StepMessage, Stop},
+        message::{StepContent, StepControl, StepIndex, StepMessage, Stop},
         ports::{Log, Sink, Steps},
-        state::{BuildEnd, Effect, Input, State, StepSpec},
+        state::{BuildEnd, Effect, Input, Options, State, StepSpec},
     },
-    event::{Body, Event, StepName},
+    event::{Body, BuildFinished, Event, Outcome, StepName},
+    redact::{self, Redactor, Stream},
 };
 
 /// Messages of steps that may wait. Each may hold a piece of output, so this bounds the memory.
@@ -37,6 +38,13 @@ pub struct Dispatcher<L, S> {
     log: L,
     steps: S,
     names: Vec<StepName>,
+    controls: Vec<Option<StepControl>>,
+    /// Masks secrets in whatever is kept or shown.
+    redactor: Redactor,
+    /// The masked output of each step that runs.
+    streams: Vec<Stream>,
+    /// Events that come together are kept with one write.
+    waiting: Vec<(Option<StepName>, Body)>,
     show: Show,
 }
 
@@ -51,75 +59,85 @@ struct Show {
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
+#[derive(Default)]
 struct Shown {
-    event: Event,
-    /// Given back when the event has been shown.
-    _slot: Option<OwnedSemaphorePermit>,
+    events: Vec<Event>,
+    /// Given back when the events have been shown.
+    slot: Option<OwnedSemaphorePermit>,
+    /// Who waits until the sinks hold back nothing of them.
+    seen: Option<oneshot::Sender<()>>,
 }
 
 impl<L: Log, S: Steps> Dispatcher<L, S>
 where
     L::Error: 'static,
 {
-    /// A dispatcher that keeps events in `log`, then shows them in `sinks`.
-    pub fn new(log: L, steps: S, sinks: Vec<Box<dyn Sink>>) -> Result<Self, RunError<L::Error>> {
-        Ok(Dispatcher { log, steps, names: Vec::new(), show: Show::start(sinks).map_err(RunError::Report)? })
+    /// A dispatcher that masks what `redactor` knows, keeps events in `log`, then shows them in `sinks`.
+    pub fn new(
+        log: L,
+        steps: S,
+        redactor: Redactor,
+        sinks: Vec<Box<dyn Sink>>,
+    ) -> Result<Self, RunError<L::Error>> {
+        Ok(Dispatcher {
+            log,
+            steps,
+            names: Vec::new(),
+            controls: Vec::new(),
+            redactor,
+            streams: Vec::new(),
+            waiting: Vec::new(),
+            show: Show::start(sinks).map_err(RunError::Report)?,
+        })
     }
 
     /// Keeps and shows an event that does not come from a step.
     pub fn emit(&mut self, body: Body) -> Result<(), RunError<L::Error>> {
-        self.tell(None, body, None)
+        self.tell(vec![(None, body)], Shown::default())
     }
 
     /// Shows an event that was kept before there was a dispatcher.
     pub fn show(&mut self, event: Event) {
-        self.show.event(Shown { event, _slot: None });
+        self.show.send(Shown { events: vec![event], ..Shown::default() });
     }
 
-    /// Runs all steps. `early` is a signal that came before the start, `interrupts` are signals that ask the build to stop, `late` is what becomes known of the
-    /// build while it runs. Gives back the log, so that its last word can be heard.
+    /// Ends the build before its first step.
+    pub async fn abandon(
+        mut self,
+        reason: String,
+        mut interrupts: mpsc::UnboundedReceiver<i32>,
+    ) -> Result<(BuildEnd, L), RunError<L::Error>> {
+        let outcome = Outcome::Error;
+        let finished = BuildFinished { outcome, duration_ms: 0, reason: Some(reason), signal: None };
+        self.emit(Body::BuildFinished(finished))?;
+        self.show.finish(&mut interrupts).await.map_err(RunError::Report)?;
+        Ok((BuildEnd { outcome, signal: None }, self.log))
+    }
+
+    /// Runs all steps. `early` is a signal that came before the start, `interrupts` are signals that ask the
+    /// build to stop, `late` is what becomes known of the build while it runs. Gives back the log, so that its
+    /// last word can be heard.
     pub async fn run(
         mut self,
         specs: Vec<StepSpec>,
+        options: Options,
         early: Option<i32>,
         mut interrupts: mpsc::UnboundedReceiver<i32>,
         mut late: mpsc::UnboundedReceiver<Body>,
     ) -> Result<(BuildEnd, L), RunError<L::Error>> {
         let started = Instant::now();
         self.names = specs.iter().map(|spec| spec.name.clone()).collect();
-        let mut state = State::new(specs);
+        self.controls = vec![None; specs.len()];
+        self.streams.resize_with(specs.len(), Stream::default);
+        let mut state = State::new(specs, options);
         let (sender, mut messages) = mpsc::channel::<StepMessage>(MESSAGES);
-        let mut controls: Vec<Option<StepControl>> = vec![None; self.names.len()];
-        let mut effects = Vec::new();
-        if let Some(signal) = early.or_else(|| interrupts.try_recv().ok()) {
-            effects = state.handle(Input::Interrupt { signal }, started.elapsed());
-        }
-        effects.extend(state.handle(Input::Start, started.elapsed()));
+        let early = early.or_else(|| interrupts.try_recv().ok()).map(|signal| Input::Interrupt { signal });
+        let mut inputs = early.into_iter().chain([Input::Start]).collect::<Vec<_>>();
         loop {
-            for effect in effects {
-                match effect {
-                    Effect::Emit(step, body) => {
-                        let step = step.map(|step| self.names[step].clone());
-                        self.tell(step, body, None)?;
-                    }
-                    Effect::Start { step, attempt } => {
-                        controls[step] = Some(self.steps.start(step, attempt, sender.clone()));
-                    }
-                    Effect::Stop(step, stop) => {
-                        if stop == Stop::Kill {
-                            // A terminal that stands still must not keep the end of a killed step waiting: what
-                            // it printed last, which is not much, may wait beside the rest.
-                            self.show.slots.add_permits(SHOWN_LATER);
-                        }
-                        if let Some(control) = &controls[step] {
-                            // A step that has just ended does not listen any more.
-                            let _ = control.send(stop);
-                        }
-                    }
-                    Effect::Finish(end) => {
-                        self.show.finish(&mut interrupts).await.map_err(RunError::Report)?;
-                        return Ok((end, self.log));
-                    }
+            for input in inputs {
+                if let Some(end) = self.handle(&mut state, input, started, &sender)? {
+                    self.show.finish(&mut interrupts).await.map_err(RunError::Report)?;
+                    return Ok((end, self.log));
                 }
             }
             let input = tokio::select! {
@@ -128,41 +146,129 @@ where
                 Some(signal) = interrupts.recv() => Some(Input::Interrupt { signal }),
                 () = until(started, state.deadline()) => Some(Input::Tick),
                 Some(body) = late.recv() => {
-                    self.tell(None, body, None)?;
+                    self.emit(body)?;
                     None
                 }
                 Some((slot, message)) = self.show.slot_for(&mut messages) => self.message(message, slot)?,
             };
-            effects = input.map_or_else(Vec::new, |input| state.handle(input, started.elapsed()));
+            inputs = input.into_iter().collect();
         }
     }
 
+    /// Lets the state decide, and does what it says. The build's end, when it has come.
+    fn handle(
+        &mut self,
+        state: &mut State,
+        input: Input,
+        started: Instant,
+        sender: &mpsc::Sender<StepMessage>,
+    ) -> Result<Option<BuildEnd>, RunError<L::Error>> {
+        let mut input = Some(input);
+        while let Some(next) = input.take() {
+            for effect in state.handle(next, started.elapsed()) {
+                match effect {
+                    Effect::Emit(step, body) => {
+                        if let (Some(step), Body::StepFinished(result)) = (step, &body) {
+                            self.controls[step] = None;
+                            self.steps.finished(step, result);
+                        }
+                        self.waiting.push((step.map(|step| self.names[step].clone()), body));
+                    }
+                    Effect::Decide { step, statuses } => {
+                        input = Some(Input::Decided(step, self.steps.decide(step, &statuses)));
+                    }
+                    Effect::Start { step, attempt } => {
+                        // A step that ran is always in the journal.
+                        self.flush()?;
+                        self.controls[step] = Some(self.steps.start(step, attempt, sender.clone()));
+                    }
+                    Effect::Stop(step, stop) => self.stop(step, stop),
+                    Effect::Finish(end) => {
+                        self.flush()?;
+                        return Ok(Some(end));
+                    }
+                }
+            }
+        }
+        self.flush()?;
+        Ok(None)
+    }
+
+    fn stop(&self, step: StepIndex, stop: Stop) {
+        if stop == Stop::Kill {
+            // A terminal that stands still must not keep the end of a killed step waiting: what it printed
+            // last, which is not much, may wait beside the rest.
+            self.show.slots.add_permits(SHOWN_LATER);
+        }
+        if let Some(control) = &self.controls[step] {
+            // A step that has just ended does not listen any more.
+            let _ = control.send(stop);
+        }
+    }
+
+    /// What a step says becomes an event, or the state's business.
     fn message(
         &mut self,
         message: StepMessage,
         slot: OwnedSemaphorePermit,
     ) -> Result<Option<Input>, RunError<L::Error>> {
         let StepMessage { step, content } = message;
+        let mut seen = None;
         let body = match content {
-            StepContent::Output(bytes) => Body::StepOutput(bytes),
+            StepContent::Output(bytes) => {
+                let masked = self.streams[step].push(&mut self.redactor, bytes);
+                if masked.is_empty() {
+                    return Ok(None);
+                }
+                Body::StepOutput(masked)
+            }
             StepContent::Log(log) => Body::StepLog(log),
             StepContent::Artifacts(artifacts) => Body::StepArtifacts(artifacts),
             StepContent::Tests(tests) => Body::StepTests(tests),
-            StepContent::Finished(end) => return Ok(Some(Input::Finished(step, end))),
+            StepContent::Shell { event, shown } => {
+                seen = Some(shown);
+                Body::StepShell(event)
+            }
+            StepContent::Held => {
+                self.say_rest(step);
+                return Ok(Some(Input::Held(step)));
+            }
+            StepContent::Finished(end) => {
+                self.say_rest(step);
+                return Ok(Some(Input::Finished(step, end)));
+            }
         };
-        self.tell(Some(self.names[step].clone()), body, Some(slot))?;
+        let events = vec![(Some(self.names[step].clone()), body)];
+        self.tell(events, Shown { slot: Some(slot), seen, ..Shown::default() })?;
         Ok(None)
     }
 
-    /// Kept first, then shown.
+    /// What was held back of a step's output, as it might have been the start of a secret, comes before its end.
+    fn say_rest(&mut self, step: StepIndex) {
+        let rest = self.streams[step].finish(&mut self.redactor);
+        if !rest.is_empty() {
+            self.waiting.push((Some(self.names[step].clone()), Body::StepOutput(rest)));
+        }
+    }
+
+    /// Keeps and shows what the state said.
+    fn flush(&mut self) -> Result<(), RunError<L::Error>> {
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        let events = std::mem::take(&mut self.waiting);
+        self.tell(events, Shown::default())
+    }
+
+    /// Masked, kept, then shown.
     fn tell(
         &mut self,
-        step: Option<StepName>,
-        body: Body,
-        slot: Option<OwnedSemaphorePermit>,
+        mut events: Vec<(Option<StepName>, Body)>,
+        shown: Shown,
     ) -> Result<(), RunError<L::Error>> {
-        let event = self.log.append(step, body).map_err(RunError::Log)?;
-        self.show.event(Shown { event, _slot: slot });
+        events.iter_mut().for_each(|(_, body)| redact::body(&self.redactor, body));
+        let events = self.log.append(events).map_err(RunError::Log)?;
+        self.show.send(Shown { events, ..shown });
         Ok(())
     }
 }
@@ -182,12 +288,15 @@ impl Show {
             let _end = end;
             while let Some(shown) = events.blocking_recv() {
                 for sink in &mut sinks {
-                    sink.event(&shown.event);
-                }
-                if events.is_empty() {
-                    for sink in &mut sinks {
+                    shown.events.iter().for_each(|event| sink.event(event));
+                    if shown.seen.is_some() || events.is_empty() {
                         sink.idle();
                     }
+                }
+                drop(shown.slot);
+                if let Some(seen) = shown.seen {
+                    // Who asked may have been stopped meanwhile.
+                    let _ = seen.send(());
                 }
             }
         });
@@ -205,7 +314,7 @@ impl Show {
         Some((slot, messages.recv().await?))
     }
 
-    fn event(&self, shown: Shown) {
+    fn send(&self, shown: Shown) {
         if let Some(events) = &self.events {
             // The thread ends early only by a panic, which `finish` reports.
             let _ = events.send(shown);
@@ -226,3 +335,6 @@ impl Show {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    event::{Outcome, Problem, StepArtifacts, StepLog, StepTests},
+    event::{Outcome, Problem, StepArtifacts, StepLog, StepShell, StepTests},
     pipeline::expression::Status,
 };
 
@@ -34,6 +34,15 @@ pub enum StepContent {
     Artifacts(StepArtifacts),
     /// Its tests said this.
     Tests(StepTests),
+    /// Its work is over. What follows before its end takes a person's time, and not the step's or the build's.
+    Held,
+    /// Somebody looks around where it failed.
+    Shell {
+        /// What is kept and shown of it.
+        event: StepShell,
+        /// Answered when all sinks have shown it, so that the terminal is free.
+        shown: oneshot::Sender<()>,
+    },
     /// It ended, and all it printed has been said.
     Finished(Box<StepEnd>),
 }

@@ -16,20 +16,27 @@ pub struct Program {
     pub argv: Vec<OsString>,
     /// Added to the environment that the runner has.
     pub env: Vec<(String, String)>,
+    /// Taken away from the environment that the runner has.
+    pub unset: Vec<String>,
     /// Where it starts; absolute.
     pub directory: PathBuf,
 }
 
 impl Program {
     /// What runs the command.
-    pub fn new(command: &Command, env: Vec<(String, String)>, directory: PathBuf) -> Self {
+    pub fn new(
+        command: &Command,
+        env: Vec<(String, String)>,
+        unset: Vec<String>,
+        directory: PathBuf,
+    ) -> Self {
         let argv = match command {
             Command::Shell { shell, script } => {
                 shell.iter().map(OsString::from).chain([script.into()]).collect()
             }
             Command::Exec(argv) => argv.iter().map(OsString::from).collect(),
         };
-        Program { argv, env, directory }
+        Program { argv, env, unset, directory }
     }
 
     /// What is wrong when the system refused to start it.
@@ -104,21 +111,5 @@ fn first_line(file: &Path) -> String {
     match std::str::from_utf8(line) {
         Ok(line) if line.starts_with("#!") => format!(" ({})", line.trim_end()),
         _ => String::new(),
-    }
-}
-
-/// What the shell's own exit codes mean, when a script ends with one.
-pub(crate) fn shell_hint(code: i32) -> Option<Problem> {
-    match code {
-        126 => Some(Problem::new(
-            "exit code 126: the shell found the command but could not execute it",
-            "check the executable bit (`chmod +x FILE`), or the interpreter on the script's first line",
-        )),
-        127 => Some(Problem::new(
-            "exit code 127: the shell did not find a command that the script names",
-            "the output says which one: install it in the image, or check its spelling; if it is a script that is \
-             there, the interpreter on its first line is missing",
-        )),
-        _ => None,
     }
 }

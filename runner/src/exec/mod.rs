@@ -1,11 +1,17 @@
-//! A step as a process: [`command`] says what to start, [`child`] starts it and follows it to its end,
-//! [`output`] cuts what it prints, [`reaper`] collects the dead.
+//! A step as a process: [`command`] says what to start, [`child`] starts it, [`follow`] goes with it to its [`end`],
+//! [`output`] cuts what it prints, [`family`] knows what descends from it, [`reaper`] collects the dead.
 
 mod child;
 mod command;
+mod end;
+mod family;
+mod follow;
 mod output;
 mod reaper;
+pub mod shell;
+#[cfg(test)]
+mod tests;
 
-pub use child::{Processes, run};
+pub use child::{Ended, Processes, run};
 pub use command::Program;
 pub use reaper::Reaper;

@@ -1,7 +1,8 @@
 //! Collects processes that ended.
 //!
-//! Each child is waited for by its id, so that children of libraries are left alone. As PID 1 of a container
-//! the runner also inherits every orphan, and collects those, or they would stay as zombies.
+//! Those that are started here are waited for by their ids. Orphans come to us, too: as PID 1 of a container
+//! anyway, and elsewhere because we ask for it, so that what a step leaves behind can be found and ended. They
+//! are collected, or they would stay as zombies. Children of libraries are left alone.
 
 use std::{
     collections::HashMap,
@@ -10,11 +11,16 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use rustix::process::{Pid, WaitOptions, WaitStatus};
+use rustix::{
+    io::Errno,
+    process::{Pid, WaitId, WaitIdOptions, WaitOptions, WaitStatus},
+};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::oneshot,
 };
+
+use super::family;
 
 /// Knows the running children.
 #[derive(Clone, Default)]
@@ -25,18 +31,16 @@ pub struct Reaper {
 type Waiting = HashMap<Pid, oneshot::Sender<WaitStatus>>;
 
 impl Reaper {
-    /// Starts collecting, on the current runtime. `adopt`: orphans are ours to collect, too.
-    pub fn start(adopt: bool) -> io::Result<Self> {
+    /// Starts collecting, on the current runtime.
+    pub fn start() -> io::Result<Self> {
+        // Refused only by kernels of long ago; what leaves its step's group then outlives the build.
+        let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
         let reaper = Reaper::default();
         let mut ended = signal(SignalKind::child())?;
         let collector = reaper.clone();
         tokio::spawn(async move {
             while ended.recv().await.is_some() {
-                if adopt {
-                    collector.collect_all();
-                } else {
-                    collector.collect();
-                }
+                collector.collect();
             }
         });
         Ok(reaper)
@@ -55,21 +59,22 @@ impl Reaper {
         Ok((pid, receiver))
     }
 
-    /// Those that somebody waits for.
+    /// Those that somebody waits for, then orphans.
     fn collect(&self) {
         let mut waiting = self.lock();
         let ended = |pid: &Pid| rustix::process::waitpid(Some(*pid), WaitOptions::NOHANG).ok().flatten();
         let dead: Vec<_> = waiting.keys().filter_map(ended).collect();
         for (pid, status) in dead {
-            tell(&mut waiting, pid, status);
+            if let Some(waiter) = waiting.remove(&pid) {
+                // Nobody listens any more when the build was given up.
+                let _ = waiter.send(status);
+            }
         }
-    }
-
-    /// Whoever ended, orphans among them, in whatever process group: each step has its own.
-    fn collect_all(&self) {
-        let mut waiting = self.lock();
-        while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
-            tell(&mut waiting, pid, status);
+        // Who it is that ended besides takes a look at all processes, so only when there is somebody.
+        if has_dead_child() {
+            for pid in family::dead_orphans(|pid| waiting.contains_key(&pid)) {
+                let _ = ended(&pid);
+            }
         }
     }
 
@@ -78,9 +83,14 @@ impl Reaper {
     }
 }
 
-fn tell(waiting: &mut Waiting, pid: Pid, status: WaitStatus) {
-    if let Some(waiter) = waiting.remove(&pid) {
-        // Nobody listens any more when the build was given up.
-        let _ = waiter.send(status);
-    }
+/// Whether any child ended and was not collected.
+fn has_dead_child() -> bool {
+    let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    rustix::process::waitid(WaitId::All, look).is_ok_and(|status| status.is_some())
+}
+
+/// Whether there is any child, dead or alive.
+pub(super) fn has_child() -> bool {
+    let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    !matches!(rustix::process::waitid(WaitId::All, look), Err(Errno::CHILD))
 }

@@ -104,13 +104,23 @@ pub(crate) fn check_header(header: &[u8; HEADER_LEN]) -> Result<(), Corruption> 
 /// Turns events into records. Keeps its buffers, so that a build's output costs no allocation.
 #[derive(Default)]
 pub(crate) struct Encoder {
-    record: Vec<u8>,
+    records: Vec<u8>,
     packed: Vec<u8>,
 }
 
 impl Encoder {
-    /// The event's record.
-    pub(crate) fn encode(&mut self, event: &Event) -> &[u8] {
+    /// The records so far.
+    pub(crate) fn records(&self) -> &[u8] {
+        &self.records
+    }
+
+    /// Forgets them.
+    pub(crate) fn clear(&mut self) {
+        self.records.clear();
+    }
+
+    /// Adds the event's record, which has so many bytes.
+    pub(crate) fn encode(&mut self, event: &Event) -> usize {
         let payload = event.body.payload();
         let (encoding, content) = match &payload {
             Payload::Json(text) => (JSON, text.as_bytes()),
@@ -122,9 +132,9 @@ impl Encoder {
         let kind = clip(event.body.kind(), usize::from(u8::MAX));
         let step = clip(event.step.as_deref().unwrap_or_default(), usize::from(u16::MAX));
         let length = BODY_HEAD + kind.len() + step.len() + content.len();
-        let out = &mut self.record;
-        out.clear();
-        out.reserve(FRAME_LEN + length);
+        let start = self.records.len();
+        self.records.reserve(FRAME_LEN + length);
+        let out = &mut self.records;
         // The casts hold: `clip` bounds the names, and output comes in pieces far below 4 GiB.
         #[allow(clippy::cast_possible_truncation)]
         {
@@ -138,9 +148,10 @@ impl Encoder {
         out.extend_from_slice(kind.as_bytes());
         out.extend_from_slice(step.as_bytes());
         out.extend_from_slice(content);
-        let crc = checksum(&out[..4], &out[FRAME_LEN..]);
-        out[4..FRAME_LEN].copy_from_slice(&crc.to_le_bytes());
-        out
+        let record = &mut out[start..];
+        let crc = checksum(&record[..4], &record[FRAME_LEN..]);
+        record[4..FRAME_LEN].copy_from_slice(&crc.to_le_bytes());
+        record.len()
     }
 }
 
@@ -317,7 +328,9 @@ mod tests {
             body: Body::AttemptStarted(AttemptStarted { attempt: 1 }),
         };
         let mut bytes = header().to_vec();
-        bytes.extend_from_slice(Encoder::default().encode(&event));
+        let mut encoder = Encoder::default();
+        encoder.encode(&event);
+        bytes.extend_from_slice(encoder.records());
         let hex = crate::text::hex(&bytes);
         insta::assert_snapshot!(hex, @"6463642d6a726e6c01000000ad4e59de34000000a0ec810207000000000000000068e5cf8b010000000f0400617474656d70742e73746172746564746573747b22617474656d7074223a317d");
     }
@@ -336,9 +349,9 @@ mod tests {
                 body: Body::StepOutput(output.repeat(repeat).into()),
             };
             let mut encoder = Encoder::default();
-            let mut bytes = encoder.encode(&event).to_vec();
-            bytes.extend_from_slice(encoder.encode(&event));
-            let records = decode_all(&bytes).unwrap();
+            encoder.encode(&event);
+            encoder.encode(&event);
+            let records = decode_all(encoder.records()).unwrap();
             prop_assert_eq!(records.len(), 2);
             for record in records {
                 prop_assert_eq!(record.into_event(), event.clone());
@@ -348,7 +361,9 @@ mod tests {
         #[test]
         fn a_changed_byte_is_noticed(at in 0_usize..200, bit in 0_u8..8) {
             let event = Event { seq: 1, at: 2, step: None, body: Body::StepOutput(vec![b'x'; 180].into()) };
-            let mut bytes = Encoder::default().encode(&event).to_vec();
+            let mut encoder = Encoder::default();
+            encoder.encode(&event);
+            let mut bytes = encoder.records().to_vec();
             let at = at % bytes.len();
             bytes[at] ^= 1 << bit;
             prop_assert!(decode_all(&bytes).is_err());

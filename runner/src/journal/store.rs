@@ -10,18 +10,16 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
-use rustix::{
-    fs::{FlockOperation, Gid, Uid},
-    io::Errno,
-};
+use rustix::{fs::FlockOperation, io::Errno};
 
 use crate::{
     build::Build,
     journal::{Corruption, Writer, reader},
+    owner::Owner,
 };
 
 /// Why the store could not do what it was asked to.
@@ -64,8 +62,7 @@ pub struct Lookup {
 #[derive(Clone, Debug)]
 pub struct Store {
     root: PathBuf,
-    /// Whom files that we make are given to: the workspace's owner, when we are root and they are not.
-    owner: Option<(Uid, Gid)>,
+    owner: Owner,
 }
 
 /// A build's place in the store.
@@ -79,11 +76,7 @@ pub struct BuildDir {
 impl Store {
     /// The store of the workspace, which need not exist yet.
     pub fn at(workspace: &Path) -> Self {
-        let owner = fs::metadata(workspace)
-            .ok()
-            .filter(|metadata| metadata.uid() != 0 && rustix::process::geteuid().is_root())
-            .map(|metadata| (Uid::from_raw(metadata.uid()), Gid::from_raw(metadata.gid())));
-        Store { root: workspace.join(".dcd"), owner }
+        Store { root: workspace.join(".dcd"), owner: Owner::of(workspace) }
     }
 
     /// Makes the place and the journal of a new build.
@@ -98,25 +91,17 @@ impl Store {
                 source: io::Error::other(other.to_string()),
             },
         };
-        self.make_dir(&self.root).map_err(fail)?;
-        let ignore = self.root.join(".gitignore");
-        if !ignore.exists() {
-            let _ = fs::write(&ignore, "*\n");
-            self.give(&ignore);
-        }
-        self.make_dir(&self.root.join("builds")).map_err(fail)?;
+        self.make_root().map_err(fail)?;
         self.make_dir(&path).map_err(fail)?;
         let writer = Writer::create(&journal)?;
-        self.give(&journal);
+        self.owner.give(&journal);
         Ok((BuildDir { id: id.to_owned(), path }, writer))
     }
 
     /// Claims the component's next number for a build. Unique, and without gaps, whoever else asks at the
     /// same time: the number belongs to who makes its file.
     pub fn claim_number(&self, component: &str, id: &str) -> Result<u64, StoreError> {
-        let numbers = self.root.join("numbers");
-        self.make_dir(&numbers)?;
-        let directory = numbers.join(encode(component));
+        let directory = self.root.join("numbers").join(encode(component));
         self.make_dir(&directory)?;
         let hint = directory.join("next");
         // Several may have written the hint at once, and one after another claimed: it holds only when the number
@@ -133,12 +118,12 @@ impl Store {
                 Ok(mut file) => {
                     file.write_all(format!("{id}\n").as_bytes())
                         .map_err(|error| io_error("write", &path, error))?;
-                    self.give(&path);
+                    self.owner.give(&path);
                     // Only a hint: a lost or old one costs a look at what is there.
                     let fresh = !hint.exists();
                     let _ = fs::write(&hint, (number + 1).to_string());
                     if fresh {
-                        self.give(&hint);
+                        self.owner.give(&hint);
                     }
                     return Ok(number);
                 }
@@ -146,6 +131,22 @@ impl Store {
                 Err(error) => return Err(io_error("create", &path, error)),
             }
         }
+    }
+
+    /// Tries what a build's journal needs: to make a file, lock it and sync it. Gives the time that it took.
+    pub fn probe(&self) -> Result<Duration, StoreError> {
+        let began = Instant::now();
+        self.make_root()?;
+        let path = self.root.join(format!("probe-{}", std::process::id()));
+        let probed =
+            File::create(&path).map_err(|error| io_error("create", &path, error)).and_then(|mut file| {
+                rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)
+                    .map_err(|error| io_error("lock", &path, error.into()))?;
+                file.write_all(b"probe\n").map_err(|error| io_error("write", &path, error))?;
+                file.sync_all().map_err(|error| io_error("sync", &path, error))
+            });
+        let _ = fs::remove_file(&path);
+        probed.map(|()| began.elapsed())
     }
 
     /// Every build, newest first.
@@ -232,9 +233,7 @@ impl Store {
 
     /// Notes which build has a number that a history backend gave.
     pub fn note_number(&self, component: &str, number: u64, id: &str) -> Result<(), StoreError> {
-        let numbers = self.root.join("numbers");
-        self.make_dir(&numbers)?;
-        let directory = numbers.join(encode(component));
+        let directory = self.root.join("numbers").join(encode(component));
         self.make_dir(&directory)?;
         let path = directory.join(number.to_string());
         let mut file = OpenOptions::new()
@@ -243,31 +242,32 @@ impl Store {
             .open(&path)
             .map_err(|error| io_error("open", &path, error))?;
         file.write_all(format!("{id}\n").as_bytes()).map_err(|error| io_error("write", &path, error))?;
-        self.give(&path);
+        self.owner.give(&path);
+        Ok(())
+    }
+
+    /// The directory itself, which git is to leave alone.
+    fn make_root(&self) -> Result<(), StoreError> {
+        self.make_dir(&self.root)?;
+        let ignore = self.root.join(".gitignore");
+        if !ignore.exists() {
+            let _ = fs::write(&ignore, "*\n");
+            self.owner.give(&ignore);
+        }
         Ok(())
     }
 
     fn make_dir(&self, path: &Path) -> Result<(), StoreError> {
-        match fs::create_dir(path) {
-            Ok(()) => {
-                self.give(path);
-                Ok(())
-            }
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            Err(error) => Err(io_error("create", path, error)),
-        }
-    }
-
-    /// Gives a file that dcd made to the workspace's owner, if dcd is root and they are not. Best effort: a file
-    /// that stays root's is a nuisance, not a loss.
-    pub fn give(&self, path: &Path) {
-        if let Some((uid, gid)) = self.owner {
-            let _ = rustix::fs::chown(path, Some(uid), Some(gid));
-        }
+        self.owner.make_dirs(path).map_err(|error| io_error("create", path, error))
     }
 }
 
 impl BuildDir {
+    /// The directory, for what else belongs to the build.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The journal's file.
     pub fn journal(&self) -> PathBuf {
         self.path.join("journal")

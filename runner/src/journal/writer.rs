@@ -103,25 +103,42 @@ impl Writer {
     /// Gives the event its number and time, and writes it.
     pub fn append(&mut self, step: Option<StepName>, body: Body) -> Result<Event, JournalError> {
         let event = Event { seq: self.next_seq, at: now(), step, body };
-        let record = self.encoder.encode(&event);
-        if record.len() > format::MAX_BODY {
-            let source =
-                io::Error::new(io::ErrorKind::InvalidInput, "an event is larger than a record can be");
-            return Err(JournalError { what: "write to", path: self.path.clone(), source });
+        self.write(std::slice::from_ref(&event))?;
+        Ok(event)
+    }
+
+    /// The same for events that come together, with one write.
+    pub fn append_all(&mut self, events: Vec<(Option<StepName>, Body)>) -> Result<Vec<Event>, JournalError> {
+        let at = now();
+        let events = events.into_iter().zip(self.next_seq..);
+        let events: Vec<_> = events.map(|((step, body), seq)| Event { seq, at, step, body }).collect();
+        self.write(&events)?;
+        Ok(events)
+    }
+
+    fn write(&mut self, events: &[Event]) -> Result<(), JournalError> {
+        self.encoder.clear();
+        for event in events {
+            if self.encoder.encode(event) > format::MAX_BODY {
+                let what = "an event is larger than a record can be";
+                return Err(self.error("write to", io::Error::new(io::ErrorKind::InvalidInput, what)));
+            }
         }
-        if let Err(error) = (&*self.file).write_all(record) {
+        let records = self.encoder.records();
+        if let Err(error) = (&*self.file).write_all(records) {
             // Half a record must not stand before the next one.
             let _ = self.file.set_len(self.end);
             let _ = (&*self.file).seek(io::SeekFrom::Start(self.end));
             return Err(self.error("write to", error));
         }
-        self.end += record.len() as u64;
-        self.next_seq += 1;
+        let is_first = self.next_seq == 0;
+        self.end += records.len() as u64;
+        self.next_seq += events.len() as u64;
         self.syncer.lock().written = self.next_seq;
-        if self.next_seq == 1 {
+        if is_first {
             self.syncer.wake.notify_one();
         }
-        Ok(event)
+        Ok(())
     }
 
     /// Follows how far the journal is.
@@ -153,8 +170,8 @@ impl Writer {
 impl Log for Writer {
     type Error = JournalError;
 
-    fn append(&mut self, step: Option<StepName>, body: Body) -> Result<Event, JournalError> {
-        Writer::append(self, step, body)
+    fn append(&mut self, events: Vec<(Option<StepName>, Body)>) -> Result<Vec<Event>, JournalError> {
+        self.append_all(events)
     }
 }
 

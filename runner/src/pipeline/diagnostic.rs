@@ -23,6 +23,14 @@ impl Diagnostic {
         Self { message: message.into(), span, label: None, help: None, related: None }
     }
 
+    /// The same, for a file that begins at `start` in the places of all files.
+    pub(super) fn moved(mut self, start: usize) -> Self {
+        let moved = |span: &mut Span| *span = span.start + start..span.end + start;
+        moved(&mut self.span);
+        self.related.iter_mut().for_each(|(span, _)| moved(span));
+        self
+    }
+
     /// Adds a few words beside the offending text.
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {

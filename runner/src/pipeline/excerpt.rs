@@ -18,6 +18,13 @@ const MERGE_WITHIN: usize = 4;
 /// Columns that a tab takes. Not eight: a file indented with tabs would leave no room.
 pub(super) const TAB: usize = 4;
 
+/// A file that is shown.
+pub(super) struct Page<'t> {
+    /// As it stands above a picture.
+    pub name: String,
+    pub lines: Lines<'t>,
+}
+
 /// Where each line of the file starts and ends, found once for all diagnostics.
 pub(super) struct Lines<'t> {
     text: &'t str,
@@ -110,8 +117,9 @@ fn width(c: char) -> usize {
     }
 }
 
-/// Lines that stand together in the file.
+/// Lines that stand together in a file.
 struct Region {
+    name: String,
     range: Range<usize>,
     first_line: usize,
     lines: usize,
@@ -127,32 +135,28 @@ struct Mark {
 
 /// What is shown of the file.
 pub(super) struct Excerpt {
-    name: String,
     text: String,
     regions: Vec<Region>,
     marks: Vec<Mark>,
 }
 
 impl Excerpt {
-    /// Shows `spans`, the first of which is the one that matters most. `columns` is the room for the file's text.
-    pub(super) fn new(
-        name: String,
-        lines: &Lines<'_>,
-        spans: &[&Span],
-        columns: usize,
-        cut: &'static str,
-    ) -> Self {
-        let mut excerpt = Self { name, text: String::new(), regions: Vec::new(), marks: Vec::new() };
-        let places: Vec<_> = spans.iter().map(|span| lines.clip(span)).collect();
-        let first = places.iter().map(|(line, _)| *line).min().unwrap_or(0);
-        let last = places.iter().map(|(line, _)| *line).max().unwrap_or(0);
-        let together =
-            last - first <= MERGE_WITHIN && !(first..=last).any(|line| lines.is_wider(line, columns));
+    /// Shows places, the first of which is the one that matters most. `columns` is the room for the file's text.
+    pub(super) fn new(places: &[(&Page<'_>, Span)], columns: usize, cut: &'static str) -> Self {
+        let mut excerpt = Self { text: String::new(), regions: Vec::new(), marks: Vec::new() };
+        let clipped: Vec<_> = places.iter().map(|(page, span)| page.lines.clip(span)).collect();
+        let first = clipped.iter().map(|(line, _)| *line).min().unwrap_or(0);
+        let last = clipped.iter().map(|(line, _)| *line).max().unwrap_or(0);
+        let together = places.windows(2).all(|pair| std::ptr::eq(pair[0].0, pair[1].0))
+            && last - first <= MERGE_WITHIN
+            && places
+                .first()
+                .is_some_and(|(page, _)| !(first..=last).any(|line| page.lines.is_wider(line, columns)));
         if together {
-            excerpt.add_region(lines, first, last, &places, columns, cut);
+            excerpt.add_region(places[0].0, first, last, &clipped, columns, cut);
         } else {
-            for place in &places {
-                excerpt.add_region(lines, place.0, place.0, std::slice::from_ref(place), columns, cut);
+            for ((page, _), place) in places.iter().zip(&clipped) {
+                excerpt.add_region(page, place.0, place.0, std::slice::from_ref(place), columns, cut);
             }
         }
         excerpt
@@ -166,13 +170,14 @@ impl Excerpt {
 
     fn add_region(
         &mut self,
-        lines: &Lines<'_>,
+        page: &Page<'_>,
         first: usize,
         last: usize,
         places: &[(usize, Range<usize>)],
         columns: usize,
         cut: &'static str,
     ) {
+        let lines = &page.lines;
         let start = self.text.len();
         let first_line = first.saturating_sub(CONTEXT);
         let last_line = (last + CONTEXT).min(lines.starts.len() - 1);
@@ -212,6 +217,7 @@ impl Excerpt {
             self.text.push('\n');
         }
         self.regions.push(Region {
+            name: page.name.clone(),
             range: start..self.text.len(),
             first_line,
             lines: last_line - first_line + 1,
@@ -239,7 +245,7 @@ impl SourceCode for Excerpt {
             None => (region.range.clone(), region.first_line, 0),
         };
         Ok(Box::new(MietteSpanContents::new_named(
-            self.name.clone(),
+            region.name.clone(),
             &self.text.as_bytes()[range.clone()],
             (range.start, range.len()).into(),
             line,

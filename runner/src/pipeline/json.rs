@@ -1,89 +1,99 @@
 //! JSON that belongs to a plugin: its value, and the place of each part of it.
 
-use std::{collections::BTreeMap, str::FromStr};
+use std::collections::BTreeMap;
 
 use jsonc_parser::ast::Value;
-use serde_json::{Map, Number, Value as JsonValue};
+use serde_json::{Map, Value as JsonValue};
 
 use super::{
-    Diagnostic, Json, Span,
-    diagnostic::printable,
-    reader::{Expected, Reader, span},
+    Json, Span, Spanned,
+    embed::{Place, template},
+    reader::{Expected, Reader},
+    values::read_number,
 };
 
+/// Whether `with` may have expressions in it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Expressions {
+    Taken,
+    Refused,
+}
+
 /// Reads `with`, or an empty object when there is none; then what is wrong with it is shown at `owner`.
-pub(super) fn read_with(reader: &mut Reader<'_>, value: Option<&Value<'_>>, owner: &Span) -> Option<Json> {
-    let Some(value) = value else {
-        let spans = BTreeMap::from([(String::new(), owner.clone())]);
-        return Some(Json {
-            value: JsonValue::Object(Map::new()),
-            templates: BTreeMap::new(),
-            spans,
-            keys: BTreeMap::new(),
-        });
-    };
-    let expected = Expected { name: "`with`", example: r#""with": { "url": "https://example.com" }"# };
-    reader.object(value, expected)?;
+pub(super) fn read_with(
+    reader: &mut Reader<'_>,
+    value: Option<&Value<'_>>,
+    owner: &Span,
+    expressions: Expressions,
+) -> Option<Json> {
     let mut json = Json {
-        value: JsonValue::Null,
+        value: JsonValue::Object(Map::new()),
         templates: BTreeMap::new(),
         spans: BTreeMap::new(),
         keys: BTreeMap::new(),
     };
-    json.value = convert(reader, value, &mut String::new(), &mut json);
+    let Some(value) = value else {
+        json.spans.insert(String::new(), owner.clone());
+        return Some(json);
+    };
+    let expected = Expected { name: "`with`", example: r#""with": { "url": "https://example.com" }"# };
+    reader.object(value, expected)?;
+    json.value = convert(reader, value, &mut String::new(), &mut json, expressions);
     Some(json)
 }
 
 /// Recurses as deep as the text nests, which is bounded before it is parsed.
-fn convert(reader: &mut Reader<'_>, value: &Value<'_>, pointer: &mut String, json: &mut Json) -> JsonValue {
-    json.spans.insert(pointer.clone(), span(value));
+fn convert(
+    reader: &mut Reader<'_>,
+    value: &Value<'_>,
+    pointer: &mut String,
+    json: &mut Json,
+    expressions: Expressions,
+) -> JsonValue {
+    json.spans.insert(pointer.clone(), reader.span(value));
     match value {
         Value::NullKeyword(_) => JsonValue::Null,
         Value::BooleanLit(literal) => JsonValue::Bool(literal.value),
-        Value::NumberLit(literal) => Number::from_str(literal.value).map_or_else(
-            |_| {
-                let message = format!("the number {} is out of range", printable(literal.value));
-                let help = "write it as a string, if the plugin takes one";
-                reader.report(Diagnostic::new(span(literal), message).help(help));
-                JsonValue::Null
-            },
-            JsonValue::Number,
-        ),
+        Value::NumberLit(literal) => {
+            read_number(reader, literal.value, &reader.span(literal)).unwrap_or_default()
+        }
         Value::StringLit(literal) => {
-            refuse_expression(reader, &literal.value, &span(literal));
-            JsonValue::String(literal.value.clone().into_owned())
+            let text = Spanned { value: literal.value.clone().into_owned(), span: reader.span(literal) };
+            match expressions {
+                Expressions::Taken if text.value.contains("${{") => {
+                    json.templates.insert(pointer.clone(), template(reader, &text, Place::WITH));
+                }
+                Expressions::Taken => {}
+                Expressions::Refused => {
+                    let help =
+                        "write the value itself; the history backend is opened before the build begins";
+                    reader.refuse_expression(&text.value, &text.span, help);
+                }
+            }
+            JsonValue::String(text.value)
         }
         Value::Array(array) => {
-            let elements = array.elements.iter().enumerate();
-            JsonValue::Array(
-                elements
-                    .map(|(index, element)| {
-                        within(pointer, &index.to_string(), |pointer| convert(reader, element, pointer, json))
-                    })
-                    .collect(),
-            )
+            let mut elements = Vec::with_capacity(array.elements.len());
+            for (index, element) in array.elements.iter().enumerate() {
+                elements.push(within(pointer, &index.to_string(), |pointer| {
+                    convert(reader, element, pointer, json, expressions)
+                }));
+            }
+            JsonValue::Array(elements)
         }
         Value::Object(object) => {
             let mut map = Map::new();
             for (key, at, value) in reader.entries(object) {
-                refuse_expression(reader, key, &at);
+                reader.refuse_expression(key, &at, "write the key itself; only values can have expressions");
                 let value = within(pointer, key, |pointer| {
                     json.keys.insert(pointer.clone(), at);
-                    convert(reader, value, pointer, json)
+                    convert(reader, value, pointer, json, expressions)
                 });
                 map.insert(key.to_owned(), value);
             }
             JsonValue::Object(map)
         }
     }
-}
-
-fn refuse_expression(reader: &mut Reader<'_>, string: &str, at: &Span) {
-    reader.refuse_expression(
-        string,
-        at,
-        "write the value itself; the plugin is told the build's number, commit and component",
-    );
 }
 
 /// Calls `inner` with the pointer to `token` below `pointer` (RFC 6901).

@@ -1,21 +1,37 @@
 //! What a pipeline is: reading the file, checking it, and the model that comes out. No IO, no async.
 //!
-//! [`parse`] takes the text through `syntax` (text to tree, one error at most), then walks the tree with `reader`'s
-//! helpers (`step`, `plugins`, `json`), which collect every error as a [`Diagnostic`]; [`render`] shows them.
+//! [`parse`] reads each file once: its text goes through `syntax` (text to tree, one error at most), then `file` walks
+//! the tree with `reader`'s helpers (`step`, `action`, `matrix`, `policy`, `declare`, `plugins`, `json`, `values`), which
+//! collect every error as a [`Diagnostic`], to a `draft`. `order` sorts a file's steps, and `place` puts the steps of all
+//! files where they are used. [`render`] shows what is wrong; [`schema`] describes the file for editors, from the
+//! tables that the reader goes by.
 
+mod action;
+mod declare;
 mod diagnostic;
+mod draft;
 pub mod duration;
+mod embed;
 mod excerpt;
 pub mod expression;
+mod file;
 mod json;
+mod matrix;
 mod model;
 mod names;
+mod order;
+mod params;
 mod parse;
+mod place;
 mod plugins;
+mod policy;
 mod reader;
 mod render;
+mod schema;
+mod select;
 mod step;
 mod syntax;
+mod values;
 
 pub use diagnostic::Diagnostic;
 pub(crate) use diagnostic::{did_you_mean, printable};
@@ -24,5 +40,8 @@ pub use model::{
     Pipeline, PluginBlock, Reports, Require, Retry, Scope, Secret, SecretSource, Source, Span, Spanned, Step,
     TemplateValue,
 };
-pub use parse::parse;
+pub use params::ParamError;
+pub use parse::{Load, Wrong, parse};
 pub use render::render;
+pub use schema::schema;
+pub use select::{Selection, SelectionError};

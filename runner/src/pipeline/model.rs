@@ -7,7 +7,8 @@ use serde_json::Value;
 use super::expression::{Expression, Template};
 use crate::event::Outcome;
 
-/// A place in the pipeline file, in bytes.
+/// A place in the files that were read, in bytes: a file's places begin where those of the one before it end
+/// ([`Source::starts`]), so that those of the file that is run are its own.
 pub type Span = Range<usize>;
 
 /// A value with the place that it was read from, so that what is found wrong later can still be shown there.
@@ -53,6 +54,17 @@ pub struct Source {
     pub path: String,
     /// Its text.
     pub text: String,
+}
+
+impl Source {
+    /// Where each file's places begin.
+    pub fn starts(sources: &[Source]) -> impl Iterator<Item = usize> {
+        sources.iter().scan(0, |next, source| {
+            let start = *next;
+            *next += source.text.len() + 1;
+            Some(start)
+        })
+    }
 }
 
 /// One use of a file: by the command line, or by another file's step.

@@ -100,6 +100,21 @@ pub(super) fn check_variable(name: &str) -> Result<(), Objection> {
     }
 }
 
+/// The name of a param or of a matrix key: it stands in expressions.
+pub(super) fn check_identifier(name: &str) -> Result<(), Objection> {
+    const HELP: &str = "use letters (a-z), digits and _, the first not a digit: it stands in expressions";
+    if name.is_empty() {
+        return objection("is empty", HELP);
+    }
+    if let Some(c) = name.chars().find(|c| !c.is_ascii_alphanumeric() && *c != '_') {
+        return objection(format!("has {}", character(c)), HELP);
+    }
+    if name.starts_with(|c: char| c.is_ascii_digit()) {
+        return objection("starts with a digit", HELP);
+    }
+    check_length(name)
+}
+
 /// An origin that a plugin may reach: `scheme://host[:port]`, the host may start with `*.`.
 pub(super) fn check_origin(origin: &str) -> Result<(), Objection> {
     const FORM: &str =

@@ -3,18 +3,33 @@
 use std::collections::BTreeMap;
 
 use jsonc_parser::ast::Value;
+use serde_json::json;
 
 use super::{
     Allow, Diagnostic, FsGrant, HistoryBlock, PluginBlock, Span, Spanned,
     diagnostic::printable,
-    json::read_with,
-    names::{Objection, check_origin, check_plugin, check_sha256, check_variable_pattern},
-    reader::{Expected, Keys, Reader},
+    json::{Expressions, read_with},
+    names::{check_origin, check_plugin, check_sha256, check_variable_pattern},
+    reader::{Expected, Key, Keys, Reader},
+    schema,
+    values::{object_to, read_checked, read_list},
 };
 
-const PLUGIN: Keys = Keys {
+pub(super) const PLUGIN: Keys = Keys {
     place: "a plugin",
-    allowed: &["path", "sha256", "allow"],
+    allowed: &[
+        Key::new(
+            "path",
+            "The plugin's file, relative to the workspace. Default: found by its name.",
+            schema::path,
+        ),
+        Key::new(
+            "sha256",
+            "The SHA-256 that the file must have, as `sha256sum` prints it.",
+            || json!({ "type": "string", "pattern": "^[0-9a-f]{64}$" }),
+        ),
+        Key::new("allow", "What the plugin may touch. Default: nothing.", || schema::object(&ALLOW)),
+    ],
     later: &[("locked", "remove it; what the image grants and what this file grants count together")],
     elsewhere: &[
         ("file", "path"),
@@ -24,16 +39,34 @@ const PLUGIN: Keys = Keys {
         ("grants", "allow"),
         ("permissions", "allow"),
     ],
+    misplaced: &[],
 };
 
 const ALLOW: Keys = Keys {
     place: "`allow`",
-    allowed: &["http", "env", "fs"],
+    allowed: &[
+        Key::new(
+            "http",
+            "Origins: `scheme://host[:port]`; the host may begin with `*.`.",
+            || json!({ "type": "array", "items": { "type": "string", "pattern": "^https?://[^/?#@A-Z]+$" } }),
+        ),
+        Key::new(
+            "env",
+            "Names of variables of dcd's environment; a `*` at the end stands for any rest.",
+            || json!({ "type": "array", "items": { "type": "string", "pattern": "^[^=*\\s]+\\*?$" } }),
+        ),
+        Key::new("fs", "Directories: one to read, or an object that says more.", || {
+            let mut grant = schema::object(&FS);
+            grant["required"] = json!(["path"]);
+            json!({ "type": "array", "items": { "anyOf": [schema::path(), grant] } })
+        }),
+    ],
     later: &[
         ("tcp", "remove it; plugins reach the network through `http` only"),
         ("exec", "remove it; start programs in a step with `run`"),
         ("secrets", "remove it; grant the variable that holds the value with `env`"),
     ],
+    misplaced: &[],
     elsewhere: &[
         ("https", "http"),
         ("net", "http"),
@@ -48,15 +81,27 @@ const ALLOW: Keys = Keys {
 
 const FS: Keys = Keys {
     place: "an `fs` grant",
-    allowed: &["path", "access"],
+    allowed: &[
+        Key::new("path", "Relative to the workspace (`.` is the workspace), or absolute.", schema::path),
+        Key::new(
+            "access",
+            "`ro` to read only, `rw` to write too. Default: `ro`.",
+            || json!({ "enum": ["ro", "rw"], "default": "ro" }),
+        ),
+    ],
     later: &[],
+    misplaced: &[],
     elsewhere: &[("mode", "access")],
 };
 
-const HISTORY: Keys = Keys {
+pub(super) const HISTORY: Keys = Keys {
     place: "`history`",
-    allowed: &["uses", "with"],
+    allowed: &[
+        Key::new("uses", "The plugin that keeps builds.", schema::plugin),
+        Key::new("with", "Its config. It takes no expressions.", || json!({ "type": "object" })),
+    ],
     later: &[],
+    misplaced: &[],
     elsewhere: &[
         ("plugin", "uses"),
         ("type", "uses"),
@@ -127,17 +172,6 @@ fn env_entry<'e>() -> Expected<'e> {
     Expected { name: "an `env` grant", example: r#""API_TOKEN" or "AWS_*""# }
 }
 
-/// An optional array; the elements that are wrong are reported and left out.
-fn read_list<T>(
-    reader: &mut Reader<'_>,
-    value: Option<&Value<'_>>,
-    expected: Expected<'_>,
-    read: impl Fn(&mut Reader<'_>, &Value<'_>) -> Option<T>,
-) -> Vec<T> {
-    let Some(array) = value.and_then(|value| reader.array(value, expected)) else { return Vec::new() };
-    array.elements.iter().filter_map(|element| read(reader, element)).collect()
-}
-
 fn read_fs_grant(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<FsGrant> {
     const EXAMPLE: &str = r#"{ "path": "dist", "access": "rw" }, or "dist" to read only"#;
     match value {
@@ -199,7 +233,7 @@ pub(super) fn read_history(reader: &mut Reader<'_>, value: &Value<'_>) -> Option
     }
     let uses = fields.get("uses").and_then(|value| read_uses(reader, value));
     let owner = uses.as_ref().map_or(fields.span.clone(), |uses| uses.span.clone());
-    let with = read_with(reader, fields.get("with"), &owner);
+    let with = read_with(reader, fields.get("with"), &owner, Expressions::Refused);
     Some(HistoryBlock { uses: uses?, with: with? })
 }
 
@@ -212,32 +246,4 @@ pub(super) fn read_uses(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Sp
         "`uses`",
         check_plugin,
     )
-}
-
-/// A string that `check` has no objection to.
-pub(super) fn read_checked(
-    reader: &mut Reader<'_>,
-    value: &Value<'_>,
-    expected: Expected<'_>,
-    subject: &str,
-    check: fn(&str) -> Result<(), Objection>,
-) -> Option<Spanned<String>> {
-    let string = reader.string(value, expected)?;
-    if string.value.contains("${{") {
-        reader.refuse_expression(&string.value, &string.span, "write the value itself");
-        return None;
-    }
-    match check(&string.value) {
-        Ok(()) => Some(string),
-        Err(objection) => {
-            object_to(reader, &string.span, subject, objection);
-            None
-        }
-    }
-}
-
-/// Reports an objection; `subject` is what it is about.
-pub(super) fn object_to(reader: &mut Reader<'_>, at: &Span, subject: &str, objection: Objection) {
-    reader
-        .report(Diagnostic::new(at.clone(), format!("{subject} {}", objection.message)).help(objection.help));
 }

@@ -6,22 +6,45 @@ use jsonc_parser::{
     ast::{Array, Object, ObjectProp, Value},
     common::Ranged,
 };
+use serde_json::Value as JsonValue;
 
 use super::{
     Diagnostic, Span, Spanned,
     diagnostic::{did_you_mean, printable},
+    embed::Scope,
 };
 
-/// What an object may hold.
+/// Where expressions may stand, for those who write one elsewhere.
+pub(super) const WHERE_EXPRESSIONS: &str =
+    "expressions can stand in `if`, `env`, `with`, `workdir` and `lock`";
+
+/// What an object may hold. The reader and the JSON Schema both go by it.
 pub(super) struct Keys {
     /// The object's name in a sentence: "a step".
     pub place: &'static str,
     /// The keys of this version.
-    pub allowed: &'static [&'static str],
+    pub allowed: &'static [Key],
     /// Keys that a later version will have, and what to do without them.
     pub later: &'static [(&'static str, &'static str)],
+    /// Keys that belong elsewhere, and what to do with them.
+    pub misplaced: &'static [(&'static str, &'static str)],
     /// What other tools call it, and our key.
     pub elsewhere: &'static [(&'static str, &'static str)],
+}
+
+/// One key of an object.
+pub(super) struct Key {
+    pub name: &'static str,
+    /// For editors: what it means, in a sentence or two.
+    pub about: &'static str,
+    /// The JSON Schema of its value.
+    pub schema: fn() -> JsonValue,
+}
+
+impl Key {
+    pub(super) const fn new(name: &'static str, about: &'static str, schema: fn() -> JsonValue) -> Self {
+        Key { name, about, schema }
+    }
 }
 
 /// An object's known keys.
@@ -42,6 +65,11 @@ impl<'a> Fields<'a> {
         self.known.iter().find(|(known, ..)| *known == key).map(|(_, span, _)| span.clone())
     }
 
+    /// The keys that are there, with their places.
+    pub(super) fn keys(&self) -> impl Iterator<Item = (&'static str, &Span)> {
+        self.known.iter().map(|(key, span, _)| (*key, span))
+    }
+
     /// Whether `key` is missing, and was not merely misspelt: that has been reported.
     pub(super) fn lacks(&self, key: &str) -> bool {
         self.get(key).is_none() && !self.meant.contains(&key)
@@ -57,20 +85,25 @@ pub(super) struct Expected<'e> {
     pub example: &'e str,
 }
 
-/// Collects what is wrong while the tree is walked.
+/// Collects what is wrong while the tree of one file is walked.
 pub(super) struct Reader<'t> {
     text: &'t str,
+    /// Where the file begins in the places of all files.
+    start: usize,
     errors: Vec<Diagnostic>,
+    /// What the file's expressions can name.
+    pub scope: Scope,
+    /// The steps that expressions read, since this was last taken.
+    pub reads: Vec<Spanned<String>>,
 }
 
 impl<'t> Reader<'t> {
-    pub(super) fn new(text: &'t str) -> Self {
-        Self { text, errors: Vec::new() }
+    pub(super) fn new(text: &'t str, start: usize) -> Self {
+        Self { text, start, errors: Vec::new(), scope: Scope::default(), reads: Vec::new() }
     }
 
-    /// All that was wrong, in the order of the file.
-    pub(super) fn into_errors(mut self) -> Vec<Diagnostic> {
-        self.errors.sort_by_key(|error| error.span.start);
+    /// All that was wrong.
+    pub(super) fn into_errors(self) -> Vec<Diagnostic> {
         self.errors
     }
 
@@ -78,16 +111,34 @@ impl<'t> Reader<'t> {
         self.errors.push(diagnostic);
     }
 
+    /// Reports that `message` is the matter at `at`, and what to do.
+    pub(super) fn refuse(&mut self, at: Span, message: impl Into<String>, help: impl Into<String>) {
+        self.report(Diagnostic::new(at, message).help(help));
+    }
+
+    /// Where a node of the tree stands.
+    pub(super) fn span(&self, node: &impl Ranged) -> Span {
+        let range = node.range();
+        self.start + range.start..self.start + range.end
+    }
+
+    /// The file's text at a place.
+    pub(super) fn raw(&self, span: &Span) -> &'t str {
+        self.text.get(span.start - self.start..span.end - self.start).unwrap_or_default()
+    }
+
     /// The known keys of an object; reports the others and those written twice.
     pub(super) fn fields<'a>(&mut self, object: &'a Object<'a>, keys: &Keys) -> Fields<'a> {
-        let mut fields = Fields { span: span(object), known: Vec::new(), meant: Vec::new() };
+        let mut fields = Fields { span: self.span(object), known: Vec::new(), meant: Vec::new() };
         for (name, at, value) in self.entries(object) {
-            if let Some(key) = keys.allowed.iter().find(|key| **key == name) {
-                fields.known.push((key, at, value));
+            if let Some(key) = keys.allowed.iter().find(|key| key.name == name) {
+                fields.known.push((key.name, at, value));
             } else if let Some((_, help)) = keys.later.iter().find(|(key, _)| *key == name) {
                 let version = env!("CARGO_PKG_VERSION");
                 let message = format!("`{name}` is not supported by this version of dcd ({version})");
-                self.report(Diagnostic::new(at, message).help(*help));
+                self.refuse(at, message, *help);
+            } else if let Some((_, help)) = keys.misplaced.iter().find(|(key, _)| *key == name) {
+                self.refuse(at, format!("{} has no `{name}`", keys.place), *help);
             } else {
                 fields.meant.extend(self.unknown(name, at, keys));
             }
@@ -98,11 +149,12 @@ impl<'t> Reader<'t> {
     fn unknown(&mut self, name: &str, at: Span, keys: &Keys) -> Option<&'static str> {
         let lower = name.to_lowercase();
         let elsewhere = keys.elsewhere.iter().find(|(word, _)| *word == lower).map(|(_, key)| *key);
-        let meant = elsewhere.or_else(|| did_you_mean(name, keys.allowed.iter().copied()));
+        let allowed = || keys.allowed.iter().map(|key| key.name);
+        let meant = elsewhere.or_else(|| did_you_mean(name, allowed()));
         let diagnostic = Diagnostic::new(at, format!("unknown key `{}` in {}", printable(name), keys.place));
         self.report(match meant {
             Some(key) => diagnostic.label(format!("did you mean `{key}`?")),
-            None => diagnostic.help(format!("the keys of {} are {}", keys.place, listed(keys.allowed))),
+            None => diagnostic.help(format!("the keys of {} are {}", keys.place, listed(allowed(), "and"))),
         });
         meant
     }
@@ -112,7 +164,7 @@ impl<'t> Reader<'t> {
         let mut first: HashMap<&str, Span> = HashMap::with_capacity(object.properties.len());
         let mut entries = Vec::with_capacity(object.properties.len());
         for ObjectProp { name, value, .. } in &object.properties {
-            let (key, at) = (name.as_str(), span(name));
+            let (key, at) = (name.as_str(), self.span(name));
             if let Some(earlier) = first.get(key) {
                 let diagnostic =
                     Diagnostic::new(at, format!("the key `{}` is written twice", printable(key)))
@@ -156,10 +208,9 @@ impl<'t> Reader<'t> {
         let Some(literal) = value.as_string_lit() else {
             return self.wrong_type(value, "a string", expected);
         };
-        let at = span(literal);
+        let at = self.span(literal);
         if literal.value.contains('\0') {
-            let message = format!("{} holds a NUL character", expected.name);
-            self.report(Diagnostic::new(at, message).help("remove the \\u0000"));
+            self.refuse(at, format!("{} holds a NUL character", expected.name), "remove the \\u0000");
             return None;
         }
         Some(Spanned { value: literal.value.clone().into_owned(), span: at })
@@ -172,22 +223,24 @@ impl<'t> Reader<'t> {
         expected: Expected<'_>,
     ) -> Option<Spanned<String>> {
         let string = self.string(value, expected)?;
-        self.refuse_expression(&string.value, &string.span, "write the value itself");
-        Some(string)
+        let help = format!("write the value itself; {WHERE_EXPRESSIONS}");
+        let refused = self.refuse_expression(&string.value, &string.span, &help);
+        (!refused).then_some(string)
     }
 
-    /// Reports an `${{ … }}` in a string; `span` is the string's with its quotes.
-    pub(super) fn refuse_expression(&mut self, string: &str, span: &Span, help: &str) {
+    /// Reports an `${{ … }}` in a string, if there is one; `span` is the string's with its quotes.
+    pub(super) fn refuse_expression(&mut self, string: &str, span: &Span, help: &str) -> bool {
         if !string.contains("${{") {
-            return;
+            return false;
         }
         // With an escape in it, the file's text differs from the string; then the whole is underlined.
-        let raw = &self.text[span.clone()];
+        let raw = self.raw(span);
         let at = raw.find("${{").map_or(span.clone(), |start| {
             let end = raw[start..].find("}}").map_or(raw.len(), |end| start + end + 2);
             span.start + start..span.start + end
         });
-        self.report(Diagnostic::new(at, "expressions are not supported by this version of dcd").help(help));
+        self.refuse(at, "an expression cannot stand here", help);
+        true
     }
 
     /// Says what was found and what is expected.
@@ -197,19 +250,10 @@ impl<'t> Reader<'t> {
         wanted: &str,
         expected: Expected<'_>,
     ) -> Option<T> {
-        let found = kind(value);
-        let diagnostic =
-            Diagnostic::new(span(value), format!("{} must be {wanted}, not {found}", expected.name))
-                .help(format!("write it like {}", expected.example));
-        self.report(diagnostic);
+        let message = format!("{} must be {wanted}, not {}", expected.name, kind(value));
+        self.refuse(self.span(value), message, format!("write it like {}", expected.example));
         None
     }
-}
-
-/// Where a node of the tree stands.
-pub(super) fn span(node: &impl Ranged) -> Span {
-    let range = node.range();
-    range.start..range.end
 }
 
 /// What a value is, in a sentence.
@@ -225,10 +269,11 @@ pub(super) fn kind(value: &Value<'_>) -> &'static str {
     }
 }
 
-fn listed(keys: &[&str]) -> String {
-    let quoted: Vec<_> = keys.iter().map(|key| format!("`{key}`")).collect();
+/// `a`, `b` and `c`
+pub(super) fn listed<'a>(names: impl IntoIterator<Item = &'a str>, and: &str) -> String {
+    let quoted: Vec<_> = names.into_iter().map(|name| format!("`{}`", printable(name))).collect();
     match quoted.split_last() {
-        Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+        Some((last, rest)) if !rest.is_empty() => format!("{} {and} {last}", rest.join(", ")),
         _ => quoted.concat(),
     }
 }

@@ -5,9 +5,9 @@ use std::fmt;
 use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, SourceCode};
 
 use super::{
-    Diagnostic,
+    Diagnostic, Source, Span,
     diagnostic::printable,
-    excerpt::{CONTEXT, Excerpt, Lines, TAB},
+    excerpt::{CONTEXT, Excerpt, Lines, Page, TAB},
 };
 
 /// More than this nobody reads before mending the first.
@@ -16,12 +16,11 @@ const MAX_SHOWN: usize = 20;
 /// Narrower than this a picture is no use.
 const MIN_WIDTH: usize = 40;
 
-/// Shows what is wrong, in the order of the file: the message, the place with the offending text underlined, and what to
+/// Shows what is wrong, in the order of the files: the message, the place with the offending text underlined, and what to
 /// do next. With `color` in ANSI colours and Unicode lines, else in ASCII. `width` is the terminal's, in columns.
-pub fn render(diagnostics: &[Diagnostic], file_name: &str, text: &str, color: bool, width: usize) -> String {
+pub fn render(diagnostics: &[Diagnostic], sources: &[Source], color: bool, width: usize) -> String {
     let width = width.max(MIN_WIDTH);
-    let name = printable(file_name);
-    let lines = Lines::new(text);
+    let pages = Pages::new(sources);
     let theme = if color { GraphicalTheme::unicode() } else { GraphicalTheme::none() };
     let handler = GraphicalReportHandler::new_themed(theme)
         .with_width(width)
@@ -34,21 +33,53 @@ pub fn render(diagnostics: &[Diagnostic], file_name: &str, text: &str, color: bo
 
     let mut out = String::new();
     for diagnostic in sorted.iter().take(MAX_SHOWN) {
-        let pictured = Pictured::new(diagnostic, name.clone(), &lines, color, width);
+        let pictured = Pictured::new(diagnostic, &pages, color, width);
         // Writing to a string does not fail, and the excerpt answers for all of its own spans.
         if handler.render_report(&mut out, &pictured).is_err() {
             out.push_str(&diagnostic.message);
         }
         out.push('\n');
     }
-    out + &summary(sorted.len(), &name)
+    let mut files: Vec<_> = sorted.iter().map(|diagnostic| pages.find(&diagnostic.span).0).collect();
+    files.dedup_by(|one, other| std::ptr::eq(*one, *other));
+    out + &summary(sorted.len(), &files)
 }
 
-fn summary(count: usize, name: &str) -> String {
+fn summary(count: usize, files: &[&Page<'_>]) -> String {
+    let place = match files {
+        [file] => file.name.clone(),
+        _ => format!("{} files", files.len()),
+    };
     match count {
         0 | 1 => String::new(),
-        2..=MAX_SHOWN => format!("{count} errors in {name}\n"),
-        _ => format!("{count} errors in {name}, of which the first {MAX_SHOWN} are shown\n"),
+        2..=MAX_SHOWN => format!("{count} errors in {place}\n"),
+        _ => format!("{count} errors in {place}, of which the first {MAX_SHOWN} are shown\n"),
+    }
+}
+
+/// The files, each with the place where it begins in the places of all files.
+struct Pages<'t> {
+    pages: Vec<Page<'t>>,
+    starts: Vec<usize>,
+}
+
+impl<'t> Pages<'t> {
+    fn new(sources: &'t [Source]) -> Self {
+        let page =
+            |source: &'t Source| Page { name: printable(&source.path), lines: Lines::new(&source.text) };
+        let mut pages: Vec<_> = sources.iter().map(page).collect();
+        if pages.is_empty() {
+            pages.push(Page { name: String::new(), lines: Lines::new("") });
+        }
+        let starts = Source::starts(sources).collect();
+        Pages { pages, starts }
+    }
+
+    /// The file that a place is in, and the place in it.
+    fn find(&self, span: &Span) -> (&Page<'t>, Span) {
+        let file = self.starts.partition_point(|start| *start <= span.start).saturating_sub(1);
+        let start = self.starts.get(file).copied().unwrap_or_default();
+        (&self.pages[file], span.start - start..span.end.saturating_sub(start))
     }
 }
 
@@ -59,14 +90,16 @@ struct Pictured<'d> {
 }
 
 impl<'d> Pictured<'d> {
-    fn new(diagnostic: &'d Diagnostic, name: String, lines: &Lines<'_>, color: bool, width: usize) -> Self {
+    fn new(diagnostic: &'d Diagnostic, pages: &Pages<'_>, color: bool, width: usize) -> Self {
         let related = diagnostic.related.as_ref().map(|(span, _)| span);
-        let spans: Vec<_> = std::iter::once(&diagnostic.span).chain(related).collect();
-        let deepest = spans.iter().map(|span| lines.line_of(span.start)).max().unwrap_or(0);
+        let places: Vec<_> =
+            std::iter::once(&diagnostic.span).chain(related).map(|span| pages.find(span)).collect();
+        let lines = places.iter().map(|(page, span)| page.lines.line_of(span.start));
+        let deepest = lines.max().unwrap_or(0);
         // " 12 | " stands before each line.
         let gutter = (deepest + 1 + CONTEXT).to_string().len() + 4;
         let cut = if color { "…" } else { "..." };
-        let excerpt = Excerpt::new(name, lines, &spans, width.saturating_sub(gutter), cut);
+        let excerpt = Excerpt::new(&places, width.saturating_sub(gutter), cut);
         Self { diagnostic, excerpt }
     }
 }
@@ -107,7 +140,12 @@ impl miette::Diagnostic for Pictured<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::Diagnostic, render};
+    use super::super::{Diagnostic, Source};
+
+    fn render(diagnostics: &[Diagnostic], name: &str, text: &str, color: bool, width: usize) -> String {
+        let source = Source { path: name.to_owned(), text: text.to_owned() };
+        super::render(diagnostics, &[source], color, width)
+    }
 
     fn first_place(text: &str, wanted: &str) -> String {
         let start = text.find(wanted).map_or(0..0, |at| at..at + wanted.len());
@@ -161,5 +199,16 @@ mod tests {
                 "{shown}"
             );
         }
+    }
+
+    #[test]
+    fn each_place_is_shown_in_its_own_file() {
+        let source = |path: &str, text: &str| Source { path: path.into(), text: text.into() };
+        let sources = [source("a.json", "first\n"), source("ci/b.json", "\nsecond\n")];
+        let wrong = Diagnostic::new(8..14, "twice").related(0..5, "here");
+        let shown = super::render(&[wrong.clone(), Diagnostic::new(0..5, "also")], &sources, false, 80);
+        assert!(shown.contains("[ci/b.json:2:1]\n 1 | \n 2 | second"), "{shown}");
+        assert!(shown.contains("[a.json:1:1]") && shown.contains("2 errors in 2 files"), "{shown}");
+        assert!(!super::render(&[wrong], &[], false, 80).is_empty());
     }
 }

@@ -1,35 +1,98 @@
 //! One element of `steps`.
 
-use std::{collections::BTreeMap, time::Duration};
-
-use jsonc_parser::ast::{Array, Value};
+use jsonc_parser::ast::{Object, Value};
+use serde_json::{Value as JsonValue, json};
 
 use super::{
-    Action, Command, Diagnostic, Reports, Retry, Span, Spanned, Step,
+    Diagnostic, Reports, Span, Spanned, Step,
+    action::{is_file, read_action, read_use},
     diagnostic::printable,
-    duration,
+    draft::{Body, Element, If},
+    embed::{Place, read_if, template},
     expression::Template,
-    json::read_with,
-    names::{check_name, check_variable},
-    plugins::{object_to, read_checked, read_uses},
-    reader::{Expected, Fields, Keys, Reader, kind, span},
+    matrix::{Cell, read_matrix},
+    names::check_name,
+    policy::{Defaults, RETRY, attempts, read_retry},
+    reader::{Expected, Fields, Key, Keys, Reader},
+    schema,
+    values::{read_checked, read_duration, read_env, read_globs, read_list, refuse_twice},
 };
 
-const STEP: Keys = Keys {
+pub(super) const STEP: Keys = Keys {
     place: "a step",
-    allowed: &["name", "run", "uses", "with", "env", "workdir", "timeout", "continue_on_error"],
-    later: &[
-        ("needs", "remove it; steps run one after the other, in the order of the file"),
-        ("if", "remove it; a step runs when those above it have succeeded or say `continue_on_error`"),
-        ("matrix", "remove it, and write one step for each combination"),
-        (
-            "retry",
-            "remove it; a script can repeat a command: for i in 1 2 3; do make test && exit 0; done; exit 1",
+    allowed: &[
+        Key::new("name", "Its name, unique in the pipeline.", schema::name),
+        Key::new(
+            "run",
+            "A script for the shell, or an array: a program and its arguments, executed without a shell. Values reach it through `env`.",
+            || {
+                let script = json!({ "type": "string", "pattern": "\\S", "not": schema::has_expression() });
+                let program = json!({ "type": "array", "minItems": 1, "items": schema::plain_text() });
+                json!({ "anyOf": [script, program] })
+            },
         ),
-        ("outputs", "remove it; steps share the workspace, so later ones find the files there"),
-        ("secrets", "remove it; steps inherit dcd's own environment, so start it with `docker run -e NAME`"),
-        ("reports", "remove it; the files stay in the workspace"),
+        Key::new(
+            "uses",
+            "The plugin that does the step; or a pipeline file (a path with `/`, or one that ends in `.json` or `.jsonc`) whose steps take this one's place, named `STEP/INNER`.",
+            || json!({ "type": "string", "minLength": 1, "not": schema::has_expression() }),
+        ),
+        Key::new(
+            "include",
+            "A pipeline file whose steps take this place, under their own names. Relative to this file.",
+            schema::plain_text,
+        ),
+        Key::new(
+            "with",
+            "The plugin's config, or values for the params of the used file.",
+            || json!({ "type": "object" }),
+        ),
+        Key::new("env", "Added to the environment, over the file's `env`.", schema::environment),
+        Key::new(
+            "secrets",
+            "The names of the secrets that it gets in its environment.",
+            || json!({ "type": "array", "uniqueItems": true, "items": schema::plain_text() }),
+        ),
+        Key::new(
+            "workdir",
+            "Where the command starts: relative to the workspace, or absolute. Default: `defaults.workdir`, else the workspace.",
+            schema::template,
+        ),
+        Key::new(
+            "timeout",
+            "How long an attempt may take. Default: `defaults.timeout`; else none for `run`, an hour for a plugin.",
+            schema::duration,
+        ),
+        Key::new("retry", "Tries it again: how many tries there are at most, or how exactly.", || {
+            let mut object = schema::object(&RETRY);
+            object["required"] = json!(["attempts"]);
+            object["dependentRequired"] = json!({ "backoff": ["delay"] });
+            json!({ "anyOf": [attempts(), object] })
+        }),
+        Key::new(
+            "continue_on_error",
+            "The build goes on, and may succeed, when this step does not. Default: false.",
+            schema::boolean,
+        ),
+        Key::new(
+            "needs",
+            "The names of the steps that must be decided first. Default: the one above it; `[]`: none.",
+            || json!({ "type": "array", "uniqueItems": true, "items": schema::plain_text() }),
+        ),
+        Key::new(
+            "if",
+            "A CEL expression: whether it runs. One without `success()`, `failure()`, `always()` or `cancelled()` means `success() && (…)`. Default: `success()`.",
+            || json!({ "anyOf": [{ "type": "string", "pattern": "\\S" }, { "type": "boolean" }] }),
+        ),
+        Key::new(
+            "matrix",
+            "One step for each combination of the values, named `NAME (v1, v2)`. `include` adds to combinations, or adds some; `exclude` takes some out.",
+            matrix_schema,
+        ),
+        Key::new("outputs", "The files that it makes: globs relative to the workspace.", schema::globs),
+        Key::new("reports", "The test reports that it writes.", || schema::object(&REPORTS)),
     ],
+    later: &[],
+    misplaced: &[],
     elsewhere: &[
         ("id", "name"),
         ("title", "name"),
@@ -44,6 +107,7 @@ const STEP: Keys = Keys {
         ("type", "uses"),
         ("args", "with"),
         ("config", "with"),
+        ("params", "with"),
         ("environment", "env"),
         ("variables", "env"),
         ("cwd", "workdir"),
@@ -55,197 +119,234 @@ const STEP: Keys = Keys {
         ("timeout_minutes", "timeout"),
         ("allow_failure", "continue_on_error"),
         ("ignore_errors", "continue_on_error"),
+        ("depends_on", "needs"),
+        ("depends", "needs"),
+        ("after", "needs"),
+        ("requires", "needs"),
+        ("when", "if"),
+        ("condition", "if"),
+        ("strategy", "matrix"),
+        ("parallel", "matrix"),
+        ("retries", "retry"),
+        ("attempts", "retry"),
+        ("artifacts", "outputs"),
+        ("files", "outputs"),
+        ("junit", "reports"),
     ],
 };
 
-const RUN: Expected<'_> =
-    Expected { name: "`run`", example: r#""run": "make test" or "run": ["make", "test"]"# };
+pub(super) const REPORTS: Keys = Keys {
+    place: "`reports`",
+    allowed: &[Key::new(
+        "junit",
+        "Files in JUnit's XML: a glob, or several.",
+        || json!({ "anyOf": [schema::glob(), schema::globs()] }),
+    )],
+    later: &[],
+    misplaced: &[],
+    elsewhere: &[("xunit", "junit"), ("tests", "junit"), ("test", "junit")],
+};
 
-/// Reads one step; what is missing afterwards has been reported.
-pub(super) fn read_step(reader: &mut Reader<'_>, value: &Value<'_>, index: usize) -> Option<Step> {
+fn matrix_schema() -> JsonValue {
+    let objects = json!({
+        "type": "array",
+        "items": { "type": "object", "minProperties": 1, "additionalProperties": schema::scalar() }
+    });
+    json!({
+        "type": "object",
+        "minProperties": 1,
+        "propertyNames": { "pattern": schema::IDENTIFIER },
+        "properties": { "include": objects, "exclude": objects },
+        "additionalProperties": { "type": "array", "minItems": 1, "items": schema::scalar() },
+    })
+}
+
+/// Keys that belong to the steps of a used file, and what to do instead.
+const NOT_FOR_FILES: [(&str, &str); 6] = [
+    ("secrets", "remove it; the file's own steps name the secrets that they get"),
+    ("workdir", "remove it; write `workdir` in the file's steps, or in its `defaults`"),
+    ("timeout", "remove it; write `timeout` in the file's steps, or in its `defaults`"),
+    ("retry", "remove it; write `retry` in the file's steps"),
+    ("outputs", "remove it; write `outputs` in the file's steps"),
+    ("reports", "remove it; write `reports` in the file's steps"),
+];
+
+/// More keys that an `include` does not take.
+const NOT_FOR_INCLUDES: [(&str, &str); 6] = [
+    ("name", "remove it, the steps have their own names; or write `uses` instead of `include`"),
+    ("run", "remove it, or make two steps of it"),
+    ("uses", "remove it, or make two steps of it"),
+    ("env", "write `uses` instead of `include`, with a `name`; or `env` in the file itself"),
+    ("continue_on_error", "write `uses` instead of `include`, with a `name`"),
+    ("matrix", "write `uses` instead of `include`, with a `name`: its steps need names of their own"),
+];
+
+/// Reads one element; what is missing afterwards has been reported.
+pub(super) fn read_element(
+    reader: &mut Reader<'_>,
+    value: &Value<'_>,
+    defaults: &Defaults,
+) -> Option<Element> {
     let expected = Expected { name: "a step", example: r#"{ "name": "test", "run": "make test" }"# };
     let object = reader.object(value, expected)?;
     let fields = reader.fields(object, &STEP);
-    let name = read_name(reader, &fields);
-    let action = read_action(reader, &fields);
-    let env = fields.get("env").map(|value| read_env(reader, value)).unwrap_or_default();
-    let workdir = fields.get("workdir").and_then(|value| read_workdir(reader, value));
-    let timeout = fields.get("timeout").and_then(|value| read_timeout(reader, value));
-    let expected = Expected { name: "`continue_on_error`", example: r#""continue_on_error": true"# };
-    let continue_on_error = fields.get("continue_on_error").and_then(|value| reader.boolean(value, expected));
-    Some(Step {
-        name: name?,
-        scope: 0,
-        action: action?,
-        needs: index.checked_sub(1).into_iter().collect(),
-        conditions: Vec::new(),
-        matrix: BTreeMap::new(),
-        env: env.into_iter().map(|(name, value)| (name, Template::plain(value))).collect(),
-        secrets: Vec::new(),
-        workdir: workdir.map(|workdir| Template::plain(workdir.value)),
-        timeout,
-        retry: Retry::default(),
-        continue_on_error: continue_on_error == Some(true),
-        outputs: Vec::new(),
-        reports: Reports::default(),
-        reads: BTreeMap::new(),
+    let include = fields.get("include");
+    let name = if include.is_none() { read_name(reader, &fields) } else { None };
+    let (cells, sound_matrix) = match fields.get("matrix") {
+        Some(value) if include.is_none() => {
+            let cells = read_matrix(reader, value);
+            let sound = cells.is_some();
+            (cells.unwrap_or_default(), sound)
+        }
+        _ => (vec![Cell::default()], true),
+    };
+    reader.scope.enter(&cells);
+    let needs = fields.get("needs").map(|value| read_needs(reader, value));
+    reader.reads.clear();
+    let condition = fields.get("if").map(|value| read_if(reader, value));
+    let condition =
+        condition.flatten().map(|expression| If { expression, reads: std::mem::take(&mut reader.reads) });
+    let at = name.as_ref().map_or_else(|| place(reader, object, include), |name| name.span.clone());
+    let body = if let Some(path) = include {
+        refuse_keys(reader, &fields, &NOT_FOR_INCLUDES, "an `include`");
+        refuse_keys(reader, &fields, &NOT_FOR_FILES, "an `include`");
+        Body::File(read_use(reader, &fields, path)?)
+    } else if let Some(path) =
+        fields.get("uses").filter(|value| is_file(value) && fields.get("run").is_none())
+    {
+        refuse_keys(reader, &fields, &NOT_FOR_FILES, "a step that uses a file");
+        Body::File(read_use(reader, &fields, path)?)
+    } else {
+        read_step(reader, &fields, name.as_ref(), defaults)?
+    };
+    reader.scope.enter(&[]);
+    if include.is_none() && name.is_none() || !sound_matrix {
+        return None;
+    }
+    Some(Element { name, at, needs, condition, cells, body })
+}
+
+fn place(reader: &Reader<'_>, object: &Object<'_>, include: Option<&Value<'_>>) -> Span {
+    include.map_or_else(|| reader.span(object), |path| reader.span(path))
+}
+
+fn refuse_keys(reader: &mut Reader<'_>, fields: &Fields<'_>, keys: &[(&str, &str)], place: &str) {
+    for (key, at) in fields.keys() {
+        if let Some((_, help)) = keys.iter().find(|(refused, _)| *refused == key) {
+            reader.refuse(at.clone(), format!("{place} cannot have `{key}`"), *help);
+        }
+    }
+}
+
+fn read_step(
+    reader: &mut Reader<'_>,
+    fields: &Fields<'_>,
+    name: Option<&Spanned<String>>,
+    defaults: &Defaults,
+) -> Option<Body> {
+    let action = read_action(reader, fields, defaults);
+    let env =
+        fields.get("env").map(|value| read_env(reader, value, Some(Place::STEP_ENV))).unwrap_or_default();
+    let secrets = read_secret_names(reader, fields, &env);
+    let workdir = fields.get("workdir").and_then(|value| read_workdir(reader, value, Place::WORKDIR));
+    let runs = fields.get("run").is_some();
+    let timeout = fields.get("timeout").and_then(|value| read_duration(reader, value, "timeout"));
+    let retry = fields.get("retry").and_then(|value| read_retry(reader, value));
+    let expected = Expected { name: "`outputs`", example: r#""outputs": ["dist/*.tar.gz"]"# };
+    let outputs = fields.get("outputs").map(|value| read_globs(reader, value, expected, false));
+    let reports = fields.get("reports").map(|value| read_reports(reader, value)).unwrap_or_default();
+    Some(Body::Step {
+        step: Box::new(Step {
+            name: name.cloned().unwrap_or_else(|| Spanned { value: String::new(), span: 0..0 }),
+            scope: 0,
+            continue_on_error: read_continue(reader, fields),
+            action: action?,
+            needs: Vec::new(),
+            conditions: Vec::new(),
+            matrix: std::collections::BTreeMap::new(),
+            env,
+            secrets,
+            workdir: workdir.or_else(|| defaults.workdir.clone().filter(|_| runs)),
+            timeout: timeout.or(defaults.timeout),
+            retry: retry.unwrap_or_default(),
+            outputs: outputs.unwrap_or_default(),
+            reports,
+            reads: std::collections::BTreeMap::new(),
+        }),
+        reads: std::mem::take(&mut reader.reads),
     })
+}
+
+/// Reads `continue_on_error`.
+pub(super) fn read_continue(reader: &mut Reader<'_>, fields: &Fields<'_>) -> bool {
+    let expected = Expected { name: "`continue_on_error`", example: r#""continue_on_error": true"# };
+    fields.get("continue_on_error").and_then(|value| reader.boolean(value, expected)) == Some(true)
 }
 
 fn read_name(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<Spanned<String>> {
     if fields.lacks("name") {
-        let diagnostic = Diagnostic::new(fields.span.clone(), "this step has no `name`");
-        reader.report(diagnostic.help(r#"add one, such as "name": "test""#));
+        let help = r#"add one, such as "name": "test""#;
+        reader.refuse(fields.span.clone(), "this step has no `name`", help);
     }
     let expected = Expected { name: "`name`", example: r#""name": "test""# };
     read_checked(reader, fields.get("name")?, expected, "`name`", check_name)
 }
 
-fn read_action(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<Action> {
-    if let (Some(run), Some(uses)) = (fields.key_span("run"), fields.key_span("uses")) {
-        let diagnostic = Diagnostic::new(run, "this step has both `run` and `uses`")
-            .related(uses, "and here")
-            .label("here")
-            .help("keep one of them, or make two steps of it");
-        reader.report(diagnostic);
-    } else if fields.lacks("run") && fields.lacks("uses") {
-        let diagnostic = Diagnostic::new(fields.span.clone(), "this step has neither `run` nor `uses`");
-        reader.report(diagnostic.help(r#"add what it does, such as "run": "make test""#));
-    } else if let (Some(with), true) = (fields.key_span("with"), fields.lacks("uses")) {
-        let diagnostic = Diagnostic::new(with, "`with` is for a step with `uses`");
-        reader.report(diagnostic.help("remove it; a command gets its values through `env`"));
+fn read_needs(reader: &mut Reader<'_>, value: &Value<'_>) -> Vec<Spanned<String>> {
+    let expected = Expected { name: "`needs`", example: r#""needs": ["build"]"# };
+    if let Value::StringLit(literal) = value {
+        let message = "`needs` must be an array, not a string";
+        let help = format!("write \"needs\": [\"{}\"]", printable(&literal.value));
+        reader.refuse(reader.span(value), message, help);
+        return Vec::new();
     }
-    if let (Some(workdir), Some(_)) = (fields.key_span("workdir"), fields.get("uses")) {
-        // The plugin contract has no such thing; taking the key would promise it.
-        let diagnostic = Diagnostic::new(workdir, "`workdir` is for a step with `run`");
-        reader.report(diagnostic.help("remove it; a plugin is given the workspace"));
-    }
-    let run = fields.get("run").map(|value| read_run(reader, value));
-    let uses = fields.get("uses").map(|value| read_uses(reader, value));
-    let owner = uses.iter().flatten().next().map_or(fields.span.clone(), |uses| uses.span.clone());
-    let with = read_with(reader, fields.get("with"), &owner);
-    match (run, uses) {
-        (Some(command), None) => Some(Action::Run(command?)),
-        (None, Some(plugin)) => Some(Action::Uses { plugin: plugin?, with: with? }),
-        _ => None,
-    }
+    let element = Expected { name: "an element of `needs`", example: r#""needs": ["build"]"# };
+    let needs = read_list(reader, Some(value), expected, |reader, value| reader.plain_string(value, element));
+    refuse_twice(reader, "`needs`", &needs);
+    needs
 }
 
-fn read_run(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Spanned<Command>> {
-    let command = match value {
-        Value::StringLit(_) => read_script(reader, value)?,
-        Value::Array(array) => read_program(reader, array)?,
-        _ => return reader.wrong_type(value, "a string or an array of strings", RUN),
-    };
-    Some(Spanned { value: command, span: span(value) })
+fn read_secret_names(
+    reader: &mut Reader<'_>,
+    fields: &Fields<'_>,
+    env: &[(String, Template)],
+) -> Vec<Spanned<String>> {
+    let example = r#""secrets": ["DEPLOY_TOKEN"]"#;
+    let expected = Expected { name: "`secrets` of a step", example };
+    if let Some(value @ Value::Object(_)) = fields.get("secrets") {
+        let help = "name here the secrets that the step gets, as in \"secrets\": [\"DEPLOY_TOKEN\"]; \
+                    where their values come from stands in the file's own `secrets`";
+        reader.refuse(reader.span(value), "`secrets` of a step must be an array, not an object", help);
+        return Vec::new();
+    }
+    let element = Expected { name: "an element of `secrets`", example };
+    let names = read_list(reader, fields.get("secrets"), expected, |reader, value| {
+        reader.plain_string(value, element)
+    });
+    refuse_twice(reader, "`secrets`", &names);
+    for name in names.iter().filter(|name| env.iter().any(|(variable, _)| *variable == name.value)) {
+        let message = format!("the step sets `{}` in `env`, too", printable(&name.value));
+        reader.refuse(name.span.clone(), message, "keep one of them");
+    }
+    names
 }
 
-fn read_script(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Command> {
-    let script = reader.string(value, RUN)?;
-    if script.value.trim().is_empty() {
-        let help = format!("write the command, as in {}", RUN.example);
-        reader.report(Diagnostic::new(script.span, "`run` is empty").help(help));
-        return None;
-    }
-    let help = "a script takes values from its environment, such as \"$DCD_BUILD_NUMBER\"";
-    reader.refuse_expression(&script.value, &script.span, help);
-    Some(Command::Shell { shell: ["/bin/sh", "-eu", "-c"].map(str::to_owned).to_vec(), script: script.value })
-}
-
-fn read_program(reader: &mut Reader<'_>, array: &Array<'_>) -> Option<Command> {
-    const HELP: &str = "an array is executed without a shell, so nothing is replaced in it; \
-                        write a string, and in it a variable such as \"$DCD_BUILD_NUMBER\"";
-    let mut words = Vec::with_capacity(array.elements.len());
-    for element in &array.elements {
-        let expected = Expected { name: "an element of `run`", example: r#""run": ["make", "test"]"# };
-        if let Some(word) = reader.string(element, expected) {
-            reader.refuse_expression(&word.value, &word.span, HELP);
-            words.push(word);
-        }
-    }
-    let empty = match array.elements.first() {
-        None => Some((span(array), "`run` is empty")),
-        Some(Value::StringLit(program)) if program.value.is_empty() => {
-            Some((span(program), "the program's name is empty"))
-        }
-        Some(_) => None,
-    };
-    if let Some((at, message)) = empty {
-        reader.report(
-            Diagnostic::new(at, message).help(r#"write the program and its arguments: ["make", "test"]"#),
-        );
-        return None;
-    }
-    Some(Command::Exec(words.into_iter().map(|word| word.value).collect()))
-}
-
-/// Reads `env`, of the pipeline or of a step.
-pub(super) fn read_env(reader: &mut Reader<'_>, value: &Value<'_>) -> Vec<(String, String)> {
-    let expected = Expected { name: "`env`", example: r#""env": { "RUST_LOG": "info" }"# };
-    let Some(object) = reader.object(value, expected) else { return Vec::new() };
-    let mut env = Vec::with_capacity(object.properties.len());
-    for (name, at, value) in reader.entries(object) {
-        let shown = printable(name);
-        if name == "DCD" || name.starts_with("DCD_") {
-            let diagnostic = Diagnostic::new(at, format!("the variable `{shown}` is dcd's own"));
-            reader.report(diagnostic.help("choose a name that does not start with DCD_"));
-        } else if let Err(objection) = check_variable(name) {
-            object_to(reader, &at, &format!("the variable name `{shown}`"), objection);
-        }
-        if let Some(value) = read_env_value(reader, &shown, value) {
-            env.push((name.to_owned(), value));
-        }
-    }
-    env
-}
-
-/// Strings only: a number or a boolean would have to be formatted, and not everyone would expect the same.
-fn read_env_value(reader: &mut Reader<'_>, name: &str, value: &Value<'_>) -> Option<String> {
-    let help = match value {
-        Value::NumberLit(literal) => format!("write \"{}\"", printable(literal.value)),
-        Value::BooleanLit(literal) => format!("write \"{}\"", literal.value),
-        Value::NullKeyword(_) => "write \"\" for an empty value, or remove it".to_owned(),
-        _ => format!("write it like \"{name}\": \"value\""),
-    };
-    let subject = format!("the variable `{name}`");
-    if value.as_string_lit().is_none() {
-        let message = format!("{subject} must be a string, not {}", kind(value));
-        reader.report(Diagnostic::new(span(value), message).help(help));
-        return None;
-    }
-    reader.plain_string(value, Expected { name: &subject, example: "" }).map(|string| string.value)
-}
-
-fn read_workdir(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Spanned<String>> {
-    let workdir =
-        reader.plain_string(value, Expected { name: "`workdir`", example: r#""workdir": "web""# })?;
+/// Reads `workdir`, of a step or of `defaults`.
+pub(super) fn read_workdir(reader: &mut Reader<'_>, value: &Value<'_>, place: Place) -> Option<Template> {
+    let workdir = reader.string(value, Expected { name: "`workdir`", example: r#""workdir": "web""# })?;
     if workdir.value.is_empty() {
         let help = "write a path relative to the workspace or an absolute one, or leave it out for the workspace itself";
         reader.report(Diagnostic::new(workdir.span, "`workdir` is empty").help(help));
         return None;
     }
-    Some(workdir)
+    Some(template(reader, &workdir, place))
 }
 
-fn read_timeout(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Duration> {
-    const HELP: &str = "a duration is written like 500ms, 90s, 10m or 1h30m";
-    let (text, at): (&str, Span) = match value {
-        // Refused by the same rule as "600", and with the same advice.
-        Value::NumberLit(literal) => (literal.value, span(literal)),
-        Value::StringLit(literal) => (&literal.value, span(literal)),
-        _ => {
-            return reader.wrong_type(
-                value,
-                "a string",
-                Expected { name: "`timeout`", example: r#""timeout": "10m""# },
-            );
-        }
-    };
-    match duration::parse(text) {
-        Ok(timeout) => Some(timeout),
-        Err(reason) => {
-            reader.report(Diagnostic::new(at, format!("`timeout` is not a duration: {reason}")).help(HELP));
-            None
-        }
-    }
+fn read_reports(reader: &mut Reader<'_>, value: &Value<'_>) -> Reports {
+    let expected = Expected { name: "`reports`", example: r#""reports": { "junit": "target/junit/*.xml" }"# };
+    let Some(object) = reader.object(value, expected) else { return Reports::default() };
+    let fields = reader.fields(object, &REPORTS);
+    let expected = Expected { name: "`junit`", example: r#""junit": ["target/junit/*.xml"]"# };
+    let junit = fields.get("junit").map(|value| read_globs(reader, value, expected, true));
+    Reports { junit: junit.unwrap_or_default() }
 }

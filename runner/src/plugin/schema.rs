@@ -56,6 +56,12 @@ impl Schema {
             findings.iter().filter(|found| found.key).map(|found| found.help.clone()).collect();
         let is_meant = |name: &String| meant.contains(&Some(suggestion(name)));
         findings.retain(|found| !found.missing.as_ref().is_some_and(is_meant));
+        // What an expression will be is not known yet.
+        let expression = |found: &Finding| {
+            let around = |pointer: &String| pointer.starts_with(&found.pointer);
+            !found.key && found.missing.is_none() && with.templates.keys().any(around)
+        };
+        findings.retain(|found| !expression(found));
         let error = |found: Finding| PluginError {
             span: Some(if found.key { with.key_span(&found.pointer) } else { with.span(&found.pointer) }),
             message: found.message,

@@ -99,10 +99,16 @@ impl StepPlugin {
         Ok(StepPlugin { compiled, schema: Arc::new(schema) })
     }
 
-    /// What is wrong with a step's config: by its schema, else by the plugin itself.
+    /// What is wrong with a step's config by its schema.
+    pub fn check_schema(&self, with: &Json) -> Vec<PluginError> {
+        self.schema.check(with)
+    }
+
+    /// What is wrong with a step's config: by its schema, else by the plugin itself. One with expressions is
+    /// not shown to the plugin before they have values.
     pub fn check(&self, with: &Json) -> Result<Vec<PluginError>, PluginError> {
         let wrong = self.schema.check(with);
-        if !wrong.is_empty() {
+        if !wrong.is_empty() || !with.templates.is_empty() {
             return Ok(wrong);
         }
         let plugin = self.compiled.clone();

@@ -17,6 +17,7 @@ mod out;
 mod page;
 mod painter;
 mod plain;
+mod plan;
 mod style;
 mod tail;
 mod teller;
@@ -34,6 +35,7 @@ pub use junit::Junit;
 pub use mode::Mode;
 pub use ndjson::Ndjson;
 pub use page::{list, show};
+pub use plan::{Plan, kind};
 pub use style::Style;
 use teller::{Finished, Screen, Started, Teller};
 

@@ -84,6 +84,7 @@ impl Story {
             attempts: 1,
             flaky: false,
             reason: None,
+            left_out: false,
             outputs: BTreeMap::new(),
             summary: None,
         };

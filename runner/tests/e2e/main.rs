@@ -15,3 +15,4 @@ mod seed;
 mod shared_history;
 mod team;
 mod workspace;
+mod wrapper;

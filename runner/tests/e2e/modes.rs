@@ -80,6 +80,25 @@ fn an_image_that_was_not_pushed_has_no_digest() {
 }
 
 #[test]
+fn the_doctor_knows_its_container_and_image() {
+    let Some(mut team) = Team::build() else { return };
+    let digest = team.push();
+    let workspace = Workspace::new(&json!({ "steps": [{ "name": "test", "run": "true" }] }));
+    let answer: Value = serde_json::from_str(&team.dcd(&workspace).text(&["doctor", "--json"])).unwrap();
+    assert_eq!(answer["state"], "ok", "{answer:#}");
+    let texts = |name: &str| -> Vec<&str> {
+        let checks = answer["checks"].as_array().unwrap().iter().filter(|check| check["name"] == name);
+        checks.map(|check| check["text"].as_str().unwrap()).collect()
+    };
+    assert!(texts("container")[0].ends_with(", known by its root file system"), "{answer:#}");
+    assert_eq!(texts("image"), [digest.as_str()]);
+    assert_eq!(texts("plugin").len(), 3, "{answer:#}");
+    // Without the socket it says what is missing, and that is no failure.
+    let without = team.dcd(&workspace).without_socket().text(&["doctor"]);
+    assert!(without.contains("warning  docker      There is no Docker socket"), "{without}");
+}
+
+#[test]
 fn containers_that_share_a_workspace_get_different_numbers() {
     const CONTAINERS: usize = 4;
     let Some(team) = Team::build() else { return };

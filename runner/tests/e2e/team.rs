@@ -36,7 +36,7 @@ pub(crate) fn plugin(file: &str) -> PathBuf {
 
 /// All that builds or removes these images, one at a time: their layers are the same, and the last name that
 /// is removed takes them along, also from under a build that is about to use them.
-fn exclusive<T>(work: impl FnOnce() -> T) -> T {
+pub(crate) fn exclusive<T>(work: impl FnOnce() -> T) -> T {
     let file = File::create(std::env::temp_dir().join("dcd-e2e-images.lock")).unwrap();
     file.lock().unwrap();
     work()
@@ -78,6 +78,11 @@ impl Team {
         assert!(said.contains(&digest), "{digest} is not what was pushed:\n{said}");
         self.digest = Some(digest.clone());
         format!("{}/{}@{digest}", self.setup.registry, self.repository)
+    }
+
+    /// Removes it from this machine, but not from the registry.
+    pub(crate) fn forget(&self) {
+        exclusive(|| output(&["rmi", &self.image]));
     }
 
     /// A container of the image, in a workspace.

@@ -15,18 +15,25 @@ fn without_arguments_it_says_how_it_is_used() {
     Usage: dcd <COMMAND>
 
     Commands:
-      run       Run a pipeline
-      validate  Check a pipeline file, and the plugins that it uses, without running anything
-      history   Look at builds
-      plugin    Look at plugins
-      help      Print this message or the help of the given subcommand(s)
+      run          Run a pipeline
+      retry        Run again what did not succeed in a build, as a new build
+      plan         Show what would run, in which order, and why
+      shell        Open a shell where a step of a build ran: its directory, its environment
+      validate     Check a pipeline file, and the plugins that it uses, without running anything
+      schema       Print the JSON Schema of pipeline files, for editors
+      init         Write a first pipeline, an image for it and the script `dcd` that runs it
+      history      Look at builds
+      plugin       Look at plugins
+      doctor       Check that dcd can do its work here, and say what to do where it cannot
+      completions  Print a script that completes dcd's commands and options in a shell
+      help         Print this message or the help of the given subcommand(s)
 
     Options:
       -h, --help     Print help
       -V, --version  Print version
 
     First steps:
-      1. Write dcd.json:   {"steps": [{"name": "test", "run": "make test"}]}
+      1. Write dcd.json:   dcd init, or: {"steps": [{"name": "test", "run": "make test"}]}
       2. Run it:           dcd run
       3. See it again:     dcd history show latest
     "#);
@@ -68,11 +75,8 @@ fn commands_that_read_a_pipeline_say_what_they_take() {
       [FILE]  The pipeline file [default: dcd.json]
 
     Options:
-          --output <MODE>       Show the build live, plain or as json; without it: live on a terminal,
-                                else plain
-          --report <KIND=FILE>  Write a report, however the build ends: junit=FILE or json=FILE; may be
-                                repeated
-      -h, --help                Print help
+      -j, --jobs <N>  How many steps may run at the same time [default: the number of processors]
+      -h, --help      Print help
 
     $ dcd validate --help
     Check a pipeline file, and the plugins that it uses, without running anything
@@ -203,12 +207,17 @@ fn a_wrong_command_line() {
 
     For more information, try '--help'.
     "#);
-    insta::assert_snapshot!(project.run(&["run", "--jobs", "3"]).expect(2).err, @r#"
-    error: unexpected argument '--jobs' found
+    insta::assert_snapshot!(project.run(&["run", "--steps", "3"]).expect(2).err, @r#"
+    error: unexpected argument '--steps' found
 
-      tip: to pass '--jobs' as a value, use '-- --jobs'
+      tip: to pass '--steps' as a value, use '-- --steps'
 
     Usage: dcd run [OPTIONS] [FILE]
+
+    For more information, try '--help'.
+    "#);
+    insta::assert_snapshot!(project.run(&["run", "--jobs", "0"]).expect(2).err, @r#"
+    error: invalid value '0' for '--jobs <N>': number would be zero for non-zero type
 
     For more information, try '--help'.
     "#);
@@ -375,7 +384,10 @@ fn validate_says_what_it_found() {
     }));
     insta::assert_snapshot!(project.run(&["validate"]).expect(0).out, @"dcd.json is valid: 2 steps, 1 plugin");
     let document = project.json(&["validate", "--json"]);
-    assert_eq!(keys(&document), ["component", "file", "pipeline", "plugins", "sha256", "steps", "valid"]);
+    assert_eq!(
+        keys(&document),
+        ["component", "file", "includes", "pipeline", "plugins", "sha256", "steps", "valid"]
+    );
     assert_eq!((&document["valid"], &document["steps"]), (&json!(true), &json!(["a", "b"])));
     assert_eq!((&document["plugins"][0]["name"], &document["file"]), (&json!("fixture"), &json!("dcd.json")));
 }

@@ -1,11 +1,15 @@
 //! Ctrl-C, and the signals that a container's engine sends.
 
-use std::time::Instant;
+use std::{
+    io::Write,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 use serde_json::json;
 
-use crate::support::Project;
+use crate::support::{Project, Running};
 
 /// Says that it started, says that it was asked to stop, and stops.
 const POLITE: &str = "trap 'echo asked to stop; exit 5' TERM; sleep 50 & echo started; wait";
@@ -100,4 +104,114 @@ fn a_plugin_can_be_stopped() {
     run.signal(Signal::INT);
     run.finish().expect(130);
     assert_eq!(project.show("1")["steps"][0]["outcome"], "cancellation");
+}
+
+#[test]
+fn a_reader_that_goes_ends_nothing() {
+    let project = Project::new().scripts(&["echo one; sleep 0.3; seq 20000", "touch ran"]);
+    let run = project.shell("\"$DCD_BIN\" run | head -n 3 >head; cat head");
+    assert!(run.expect(0).out.contains("shop #1"), "{}", run.out);
+    // Nobody reads what the steps print any more, but they go on, and it is kept.
+    assert_eq!(project.show("1")["outcome"], "success");
+    assert!(project.path().join("ran").exists());
+    assert!(project.logs(&["1", "a"]).ends_with(b"\n20000\n"));
+}
+
+/// `dcd run` in a terminal of its own, which is gone when this process is.
+fn in_terminal(project: &Project) -> Command {
+    let command = format!("exec {} run", env!("CARGO_BIN_EXE_dcd"));
+    let mut script = project.dcd(&[]);
+    let environment: Vec<_> =
+        script.get_envs().map(|(name, value)| (name.to_owned(), value.unwrap().to_owned())).collect();
+    script = Command::new("script");
+    script.env_clear().envs(environment).env("SHELL", "/bin/sh").args(["-qec", &command, "/dev/null"]);
+    script.current_dir(project.path()).stdin(Stdio::piped());
+    script
+}
+
+#[test]
+fn a_terminal_that_is_closed_stops_the_build() {
+    let project = Project::new()
+        .scripts(&["trap 'sleep 0.2; touch put-away; exit 5' TERM; touch started; sleep 50 & wait"]);
+    let mut terminal = in_terminal(&project).stdout(Stdio::null()).spawn().unwrap();
+    wait_until("the step runs", || project.path().join("started").exists());
+    terminal.kill().unwrap();
+    terminal.wait().unwrap();
+    wait_until("the build ends", || !project.show("1")["finished_at"].is_null());
+    let build = project.show("1");
+    assert_eq!(build["outcome"], "cancellation");
+    assert!(project.path().join("put-away").exists(), "with grace");
+}
+
+#[test]
+fn keys_in_a_terminal_stop_the_build() {
+    let project =
+        Project::new().scripts(&["trap '' TERM INT; touch started; while true; do sleep 0.05; done"]);
+    let mut running = in_terminal(&project).stdout(Stdio::piped()).spawn().unwrap();
+    let mut keys = running.stdin.take().unwrap();
+    let read = std::thread::spawn(move || running.wait_with_output().unwrap());
+    wait_until("the step runs", || project.path().join("started").exists());
+    let started = Instant::now();
+    keys.write_all(b"\x03").unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    keys.write_all(b"\x03").unwrap();
+    let output = read.join().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", String::from_utf8_lossy(&output.stdout));
+    assert!(started.elapsed().as_secs() < 9, "the step's grace was not waited for");
+    assert_eq!(project.show("1")["steps"][0]["attempts"][0]["signal"], 9);
+}
+
+#[track_caller]
+fn wait_until(what: &str, holds: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !holds() {
+        assert!(started.elapsed().as_secs() < 30, "{what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// `dcd run` as the first process of a process namespace, as in a container. `None` where that is not permitted.
+fn first_process(project: &Project) -> Option<Running> {
+    let namespace = ["--map-root-user", "--pid", "--fork", "--mount-proc", "--kill-child"];
+    let permitted = Command::new("unshare").args(namespace).arg("true").output().unwrap().status.success();
+    if !permitted {
+        eprintln!("left out: this machine permits no process namespaces; tests/e2e does it in containers");
+        return None;
+    }
+    let dcd = project.dcd(&["run"]);
+    let mut command = Command::new("unshare");
+    let environment = dcd.get_envs().filter_map(|(name, value)| Some((name, value?)));
+    command.args(namespace).arg(dcd.get_program()).args(dcd.get_args()).env_clear().envs(environment);
+    command.current_dir(project.path()).stdin(Stdio::null());
+    Some(Running::start(command, project.cleaner()))
+}
+
+#[test]
+fn as_the_first_process_it_stops_with_grace() {
+    let project = Project::new().scripts(&[POLITE]);
+    let Some(run) = first_process(&project) else { return };
+    run.wait_for("> a\nstarted\n");
+    // `unshare` itself does not pass signals on.
+    let children = format!("/proc/{0}/task/{0}/children", run.pid());
+    let children = std::fs::read_to_string(children).unwrap();
+    let first: i32 = children.trim().parse().unwrap();
+    rustix::process::kill_process(Pid::from_raw(first).unwrap(), Signal::TERM).unwrap();
+    let run = run.finish();
+    assert!(run.expect(143).out.contains("asked to stop\n"), "{}", run.out);
+    assert_eq!(project.show("1")["steps"][0]["attempts"][0]["exit_code"], 5);
+}
+
+#[test]
+fn as_the_first_process_it_collects_orphans() {
+    let project = Project::new().scripts(&[
+        "( setsid sleep 0.3 >/dev/null 2>&1 & echo $! >orphan )",
+        "grep '^PPid:' /proc/$(cat orphan)/status",
+        // A dead process has its entry until its parent has collected it.
+        "while [ -e /proc/$(cat orphan) ]; do sleep 0.02; done",
+        "i=0; while [ $i -lt 200 ]; do ( sleep 0.01 >/dev/null 2>&1 & ); i=$((i + 1)); done; sleep 0.5",
+        "if grep -l '^State:.Z' /proc/[0-9]*/status; then exit 1; fi",
+    ]);
+    let Some(run) = first_process(&project) else { return };
+    run.finish().expect(0);
+    assert_eq!(project.logs(&["1", "b"]), b"PPid:\t1\n");
 }

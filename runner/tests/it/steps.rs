@@ -32,7 +32,7 @@ fn what_a_step_is_told() {
     let build = project.show("1");
     let (id, commit) = (build["id"].as_str().unwrap(), project.git_run(&["rev-parse", "HEAD"]));
     let root = project.path().display();
-    let lines = |own: &[&str]| {
+    let lines = |step: usize, own: &[&str]| {
         let mut lines: Vec<String> = [
             format!("BUILD_ID={id}"),
             "CI=no".into(),
@@ -46,7 +46,9 @@ fn what_a_step_is_told() {
             "DCD_GIT_DIRTY=false".into(),
             format!("DCD_GIT_SHA={commit}"),
             "DCD_IMAGE_DIGEST=".into(),
+            format!("DCD_OUTPUT={root}/.dcd/builds/{id}/output-{step}-1"),
             "DCD_PIPELINE=release".into(),
+            format!("DCD_SUMMARY={root}/.dcd/builds/{id}/summary-{step}-1"),
             "DCD_USER=ada@example.com".into(),
             format!("DCD_WORKSPACE={root}"),
             format!("GIT_SHA={commit}"),
@@ -61,11 +63,38 @@ fn what_a_step_is_told() {
     };
     let pwd = format!("PWD={root}");
     let sub = format!("{pwd}/sub");
-    assert_eq!(environment(&project, "1", "first"), lines(&["DCD_STEP=first", "T_B=step", "T_D=", &sub]));
+    assert_eq!(environment(&project, "1", "first"), lines(0, &["DCD_STEP=first", "T_B=step", "T_D=", &sub]));
     assert_eq!(
         environment(&project, "1", "second one"),
-        lines(&["DCD_STEP=second one", "T_B=pipeline", &pwd])
+        lines(1, &["DCD_STEP=second one", "T_B=pipeline", &pwd])
     );
+}
+
+#[test]
+fn what_a_step_hands_over() {
+    let project = Project::new().pipeline(json!({ "steps": [
+        {
+            "name": "good",
+            "run": "test -f \"$DCD_OUTPUT\" && test ! -s \"$DCD_SUMMARY\"\n\
+                echo tag=v1 >>\"$DCD_OUTPUT\"\necho '# Done' >>\"$DCD_SUMMARY\"",
+        },
+        { "name": "failed", "run": "echo half=done >>\"$DCD_OUTPUT\"; exit 1", "continue_on_error": true },
+        { "name": "bad", "run": "echo nonsense >>\"$DCD_OUTPUT\"", "continue_on_error": true },
+        { "name": "link", "run": "ln -sf /etc/passwd \"$DCD_OUTPUT\"", "continue_on_error": true },
+    ] }));
+    project.run(&["run"]).expect(0);
+    let build = project.show("1");
+    let of = |step: usize, key: &str| build["steps"][step][key].clone();
+    assert_eq!((of(0, "outputs"), of(0, "summary")), (json!({ "tag": "v1" }), json!("# Done\n")));
+    assert_eq!((of(1, "outcome"), of(1, "outputs")), (json!("failure"), json!({ "half": "done" })));
+    assert_eq!((of(2, "outcome"), of(2, "outputs")), (json!("error"), json!({})));
+    assert_eq!((of(3, "outcome"), of(3, "outputs")), (json!("error"), json!({})));
+    let problem = |step: usize| build["steps"][step]["attempts"][0]["problem"]["message"].clone();
+    assert!(problem(2).as_str().unwrap().contains("DCD_OUTPUT is wrong: line 1: "), "{}", problem(2));
+    assert_eq!(problem(3), "the step put something else than a file in the place of DCD_OUTPUT");
+    let place = project.journals()[0].parent().unwrap().to_owned();
+    let left: Vec<_> = std::fs::read_dir(place).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["journal"], "its files are gone");
 }
 
 #[test]
@@ -209,10 +238,13 @@ fn what_a_step_leaves_behind_ends_with_the_build() {
     let started = Instant::now();
     let run = project.run(&["run"]);
     assert!(started.elapsed().as_secs() < 30, "nobody waited for the sleep");
-    insta::assert_snapshot!(run.expect(0).out[run.out.find("> a").unwrap()..], @r#"
+    let pid = std::fs::read_to_string(project.path().join("pid")).unwrap();
+    let out = run.expect(0).out.replace(pid.trim(), "[PID]");
+    insta::assert_snapshot!(out[out.find("> a").unwrap()..], @r#"
     > a
     [TIME] a | printed
-      note: the step left a process behind that holds its output; dcd ends it with the build, if it stayed in the step's process group
+    [warn] process [PID] is left behind and holds the step's output: sleep 50
+      note: the step left a process behind that holds its output; dcd ends it with the build
     ok a  [TOOK]
     > b
     [TIME] b | next
@@ -221,20 +253,82 @@ fn what_a_step_leaves_behind_ends_with_the_build() {
     See it again: dcd history show 1; its output: dcd history logs 1
     "#);
     assert_eq!(project.show("1")["steps"][0]["attempts"][0]["leaked"], true);
-    let pid = std::fs::read_to_string(project.path().join("pid")).unwrap();
-    // A zombie until whoever adopts it looks.
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
-    assert!(stat.is_empty() || stat.contains(") Z"), "{stat}");
+    assert!(is_dead(&project, "pid"));
 }
+
+/// Whether the process whose id is in this file has ended: gone, or a zombie until whoever adopts it looks.
+fn is_dead(project: &Project, file: &str) -> bool {
+    let pid = std::fs::read_to_string(project.path().join(file)).unwrap();
+    assert!(!pid.trim().is_empty());
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+    stat.is_empty() || stat.contains(") Z")
+}
+
+/// Starts a process that holds nothing: in the step's group, in a session of its own, and as a daemon does.
+const LEAVE: [&str; 3] = [
+    "sleep 50 >/dev/null 2>&1 & echo $! >pid",
+    "setsid sh -c 'echo $$ >pid; exec sleep 50' >/dev/null 2>&1 & while [ ! -s pid ]; do sleep 0.01; done",
+    "setsid sh -c 'env -i sh -c \"echo \\$\\$ >pid; exec sleep 50\" & exit' >/dev/null 2>&1; \
+        while [ ! -s pid ]; do sleep 0.01; done",
+];
 
 #[test]
 fn what_a_step_leaves_behind_quietly_holds_nothing_up() {
-    let project = Project::new().scripts(&["sleep 50 >/dev/null 2>&1 & echo $! > pid", "kill -0 $(cat pid)"]);
+    for leave in LEAVE {
+        let project = Project::new().scripts(&[leave, "kill -0 $(cat pid)"]);
+        let run = project.run(&["run"]);
+        assert!(!run.expect(0).out.contains("left"), "{}", run.out);
+        assert!(is_dead(&project, "pid"), "killed at the build's end, too: {leave}");
+    }
+}
+
+#[test]
+fn what_holds_the_output_is_named() {
+    let project = Project::new().scripts(&["setsid sleep 50 & echo $! >pid"]);
     let run = project.run(&["run"]);
-    assert!(!run.expect(0).out.contains("note:"), "{}", run.out);
     let pid = std::fs::read_to_string(project.path().join("pid")).unwrap();
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
-    assert!(stat.is_empty() || stat.contains(") Z"), "killed at the build's end, too: {stat}");
+    let note = format!("process {} is left behind and holds the step's output: sleep 50\n", pid.trim());
+    assert!(run.expect(0).out.contains(&note), "{}", run.out);
+    assert!(is_dead(&project, "pid"));
+}
+
+#[test]
+fn a_stopped_step_is_asked_to_stop_wherever_it_went() {
+    // Not in the step's group, and it takes its time to end.
+    let slow = "trap 'sleep 0.7; echo put away >>done; exit' TERM; echo $$ >pid; sleep 50 & wait";
+    for start in ["setsid sh -c \"$S\" & sleep 50", "setsid sh -c 'sh -c \"$S\" & exit'; sleep 50"] {
+        let project = Project::new().pipeline(json!({ "steps": [
+            { "name": "a", "run": start, "env": { "S": slow }, "timeout": "500ms" },
+        ] }));
+        let started = Instant::now();
+        project.run(&["run"]).expect(124);
+        assert!(started.elapsed().as_secs() < 8, "nobody had to be killed");
+        assert_eq!(std::fs::read_to_string(project.path().join("done")).unwrap(), "put away\n");
+        assert_eq!(project.show("1")["steps"][0]["attempts"][0]["leaked"], json!(false));
+        assert!(is_dead(&project, "pid"));
+    }
+}
+
+#[test]
+fn a_step_that_left_its_own_group_is_stopped() {
+    let leave = "import os,time\nos.setpgid(0, os.getpgid(os.getppid()))\ntime.sleep(50)";
+    let project = Project::new().pipeline(json!({ "steps": [
+        { "name": "a", "run": ["python3", "-c", leave], "timeout": "700ms" },
+    ] }));
+    let started = Instant::now();
+    project.run(&["run"]).expect(124);
+    assert!(started.elapsed().as_secs() < 8);
+    assert_eq!(project.show("1")["steps"][0]["attempts"][0]["signal"], 15);
+}
+
+#[test]
+fn a_halted_step_can_be_stopped() {
+    let project = Project::new().pipeline(json!({ "steps": [
+        { "name": "a", "run": "kill -STOP $$", "timeout": "200ms" },
+    ] }));
+    let started = Instant::now();
+    project.run(&["run"]).expect(124);
+    assert!(started.elapsed().as_secs() < 8, "it heard before its grace was over");
 }
 
 #[test]

@@ -27,8 +27,8 @@ pub trait Log {
     /// Why an event could not be kept.
     type Error: std::error::Error;
 
-    /// Gives the event its number and time, and keeps it.
-    fn append(&mut self, step: Option<StepName>, body: Body) -> Result<Event, Self::Error>;
+    /// Gives the events their numbers and time, and keeps them, all or none.
+    fn append(&mut self, events: Vec<(Option<StepName>, Body)>) -> Result<Vec<Event>, Self::Error>;
 }
 
 /// Shows events. It runs on a thread of its own, so that a terminal that stands still stops no signal.

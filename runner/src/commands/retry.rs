@@ -1,0 +1,112 @@
+//! `dcd retry`: a new build that runs again what did not succeed in an earlier one.
+
+use std::path::PathBuf;
+
+use crate::{
+    build::Build,
+    cli::{RetryArgs, SourceArgs},
+    commands::{
+        builds::Builds,
+        collect, load,
+        prepare::{self, Prepared},
+        run,
+    },
+    engine::LeftOut,
+    error::{CommandError, Exit},
+    event::Outcome,
+    facts::{Fact, Facts},
+    pipeline::{Pipeline, Step},
+    text::{clip, harmless_line},
+};
+
+pub(super) fn retry(args: &RetryArgs) -> Result<Exit, CommandError> {
+    let workspace = load::workspace()?;
+    let source = SourceArgs { file: "dcd.json".into(), local: false, component: None };
+    let mut builds = Builds::open(&source)?;
+    let found = builds.find(&args.build)?;
+    let build = builds.read(&found)?;
+    if build.outcome.is_none() {
+        return Err(CommandError::usage(
+            format!("build {} still runs", args.build),
+            "wait for its end, or stop it",
+        ));
+    }
+    let Some(definition) = build.facts.definition.known() else {
+        return Err(CommandError::usage(
+            format!("build {} ended before it was recorded what it runs", args.build),
+            "start anew: dcd run",
+        ));
+    };
+    let file = PathBuf::from(&definition.path);
+    let given = build.facts.params.iter().map(|(name, value)| {
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        (name.clone(), text)
+    });
+    // Before the pipeline is read as it is now: with another one, the params may not fit.
+    let collecting = collect::start(&workspace);
+    let bound = prepare::bound(&workspace, &file, given.collect::<Vec<_>>())?;
+    let facts = collecting.finish(&bound.loaded, Vec::new());
+    if !args.force {
+        refuse_differences(&args.build, &build.facts, &facts)?;
+    }
+    let left_out = left_out(&bound.loaded.pipeline, &build);
+    if left_out.iter().all(Option::is_some) {
+        return Err(CommandError::usage(
+            format!("every step of build {} succeeded: nothing is left to run", args.build),
+            "run all of it again: dcd run",
+        ));
+    }
+    let prepared = Prepared::of(workspace, bound, left_out, Some(build.id.clone()))?;
+    run::execute(prepared, &args.how)
+}
+
+/// Steps that succeeded are left out, unless they come after one that is run again. So are those that were left out
+/// then.
+fn left_out(pipeline: &Pipeline, build: &Build) -> Vec<Option<LeftOut>> {
+    let name = build.number.map_or_else(|| build.id.clone(), |number| format!("#{number}"));
+    let kept = |step: &&crate::build::Step| step.left_out || step.outcome == Some(Outcome::Success);
+    let then = |step: &Step| build.step_named(&step.name.value).filter(kept);
+    let kept: Vec<_> = pipeline.steps.iter().map(then).collect();
+    let again = pipeline.with_dependents(kept.iter().map(Option::is_none).collect());
+    let left_out = |(then, again): (Option<&crate::build::Step>, bool)| {
+        let then = then.filter(|then| then.left_out || !again)?;
+        let succeeded = || format!("succeeded in build {name}");
+        let reason = then.reason.clone().filter(|_| then.left_out).unwrap_or_else(succeeded);
+        Some(LeftOut { reason, outputs: then.outputs.clone() })
+    };
+    kept.into_iter().zip(again).map(left_out).collect()
+}
+
+/// A step is left out because it succeeded: that says something about this build only where all that it worked on is
+/// the same.
+fn refuse_differences(build: &str, then: &Facts, now: &Facts) -> Result<(), CommandError> {
+    let mut different = Vec::new();
+    let mut compare = |what: &str, then: Option<&str>, now: Option<&str>| {
+        if then != now {
+            let short = |text: Option<&str>| text.map_or("unknown", |text| clip(text, 19)).to_owned();
+            different.push(format!("{what} (then {}, now {})", short(then), short(now)));
+        }
+    };
+    fn git<'f>(
+        facts: &'f Facts,
+        field: impl Fn(&'f crate::facts::Git) -> &'f Fact<String>,
+    ) -> Option<&'f str> {
+        facts.git.known().and_then(|git| field(git).known()).map(String::as_str)
+    }
+    compare("the commit", git(then, |git| &git.commit), git(now, |git| &git.commit));
+    compare("the tree", git(then, |git| &git.tree), git(now, |git| &git.tree));
+    compare("what is not committed", git(then, |git| &git.diff_sha256), git(now, |git| &git.diff_sha256));
+    let image = |facts: &Facts| facts.image.known().map(|image| image.id.clone());
+    compare("the image", image(then).as_deref(), image(now).as_deref());
+    if then.definition != now.definition {
+        different.push("the pipeline".to_owned());
+    }
+    if different.is_empty() {
+        return Ok(());
+    }
+    let message = format!("since build {build} this is different: {}", different.join("; "));
+    Err(CommandError::usage(
+        harmless_line(&message),
+        "what succeeded then may fail now: run all of it with `dcd run`, or take it as it is with --force",
+    ))
+}

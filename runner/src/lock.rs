@@ -1,0 +1,170 @@
+//! Locks between builds on one machine.
+//!
+//! ```text
+//! DIRECTORY/NAME/queue     held while somebody looks at the tickets
+//! DIRECTORY/NAME/N         the ticket of who came as the Nth: locked (`flock`) as long as its process lives
+//! ```
+//!
+//! The lowest ticket that is alive holds the lock. A ticket dies with its process, however that ends, so that no
+//! lock outlives who held it.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+};
+
+use rustix::{fs::FlockOperation, io::Errno};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::{event::UnixMs, owner::Owner, text::hex};
+
+/// Who holds a lock, or waits for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// For people: the build, and where it runs.
+    pub who: String,
+    /// When it asked.
+    pub since: UnixMs,
+}
+
+/// A place in the queue for a lock. Given back when it is dropped.
+#[derive(Debug)]
+pub struct Ticket {
+    directory: PathBuf,
+    number: u64,
+    path: PathBuf,
+    _locked: File,
+}
+
+impl Ticket {
+    /// Queues up for the lock `name` of those in `directory`.
+    pub fn draw(directory: &Path, name: &str, holder: &Holder, owner: Owner) -> io::Result<Self> {
+        let directory = directory.join(encode(name));
+        owner.make_dirs(&directory)?;
+        let _queue = queue(&directory, owner)?;
+        let number = tickets(&directory)?.last().map_or(1, |last| last + 1);
+        let path = directory.join(number.to_string());
+        let mut file = OpenOptions::new().write(true).create_new(true).open(&path)?;
+        rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+        file.write_all(serde_json::to_string(holder)?.as_bytes())?;
+        owner.give(&path);
+        Ok(Ticket { directory, number, path, _locked: file })
+    }
+
+    /// Who holds the lock; `None` when this ticket does.
+    pub fn ahead(&self, owner: Owner) -> io::Result<Option<Holder>> {
+        let _queue = queue(&self.directory, owner)?;
+        for number in tickets(&self.directory)? {
+            if number >= self.number {
+                break;
+            }
+            let path = self.directory.join(number.to_string());
+            if let Some(holder) = alive(&path)? {
+                return Ok(Some(holder));
+            }
+            let _ = fs::remove_file(&path);
+        }
+        Ok(None)
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        // If it cannot be removed it is dead all the same once its file is closed.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+fn queue(directory: &Path, owner: Owner) -> io::Result<File> {
+    let path = directory.join("queue");
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path)?;
+    owner.give(&path);
+    rustix::fs::flock(&file, FlockOperation::LockExclusive)?;
+    Ok(file)
+}
+
+/// The numbers, rising.
+fn tickets(directory: &Path) -> io::Result<Vec<u64>> {
+    let mut numbers = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        numbers.extend(entry?.file_name().to_str().and_then(|name| name.parse::<u64>().ok()));
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+/// Whose ticket it is, unless its process is gone.
+fn alive(path: &Path) -> io::Result<Option<Holder>> {
+    let mut file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => Ok(None),
+        Err(Errno::WOULDBLOCK) => {
+            let mut text = String::new();
+            file.read_to_string(&mut text)?;
+            let unknown = || Holder { who: "another build".to_owned(), since: 0 };
+            Ok(Some(serde_json::from_str(&text).unwrap_or_else(|_| unknown())))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A readable start, and a digest that keeps different names apart.
+fn encode(name: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '_' };
+    let start: String = name.chars().take(40).map(plain).collect();
+    format!("{start}-{}", &hex(&Sha256::digest(name.as_bytes()))[..12])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn holder(who: &str) -> Holder {
+        Holder { who: who.to_owned(), since: 7 }
+    }
+
+    #[test]
+    fn the_first_holds_and_the_others_follow_in_their_order() {
+        let directory = tempfile::tempdir().unwrap();
+        let owner = Owner::of(directory.path());
+        let draw = |who: &str| Ticket::draw(directory.path(), "deploy/prod", &holder(who), owner).unwrap();
+        let (first, second, third) = (draw("a"), draw("b"), draw("c"));
+        assert_eq!(first.ahead(owner).unwrap(), None);
+        assert_eq!(second.ahead(owner).unwrap(), Some(holder("a")));
+        assert_eq!(third.ahead(owner).unwrap(), Some(holder("a")));
+        drop(first);
+        assert_eq!(third.ahead(owner).unwrap(), Some(holder("b")));
+        assert_eq!(second.ahead(owner).unwrap(), None);
+        drop(second);
+        assert_eq!(third.ahead(owner).unwrap(), None);
+    }
+
+    #[test]
+    fn a_ticket_dies_with_its_process() {
+        let directory = tempfile::tempdir().unwrap();
+        let owner = Owner::of(directory.path());
+        let dead = Ticket::draw(directory.path(), "x", &holder("dead"), owner).unwrap();
+        let path = dead.path.clone();
+        drop(dead);
+        // As it is left by a process that was killed: the file without its lock.
+        fs::write(&path, "{}").unwrap();
+        let ticket = Ticket::draw(directory.path(), "x", &holder("b"), owner).unwrap();
+        assert_eq!((ticket.number, ticket.ahead(owner).unwrap()), (2, None));
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn different_names_are_different_locks() {
+        assert_ne!(encode("deploy/a"), encode("deploy.a"));
+        let directory = tempfile::tempdir().unwrap();
+        let owner = Owner::of(directory.path());
+        let _one = Ticket::draw(directory.path(), "a", &holder("a"), owner).unwrap();
+        let other = Ticket::draw(directory.path(), "b", &holder("b"), owner).unwrap();
+        assert_eq!(other.ahead(owner).unwrap(), None);
+    }
+}

@@ -1,0 +1,120 @@
+//! Params, secrets, expressions and outputs, as steps see them.
+
+use std::fs;
+
+use serde_json::json;
+
+use crate::support::Project;
+
+#[test]
+fn params_have_types_and_reach_steps_through_the_environment() {
+    let project = Project::new().pipeline(json!({
+        "params": {
+            "target": { "enum": ["staging", "prod"], "default": "staging" },
+            "count": { "type": "integer", "required": true, "description": "how many" },
+            "dry": { "type": "boolean", "default": false },
+        },
+        "env": { "TARGET": "to-${{ params.target }}" },
+        "steps": [
+            {
+                "name": "say", "run": "echo $TARGET $NEXT $HERE",
+                "env": { "NEXT": "${{ params.count + 1 }}", "HERE": "${{ env.TARGET }}/${{ build.number }}" },
+            },
+            { "name": "prod only", "run": "true", "if": "params.target == 'prod' && !params.dry" },
+        ],
+    }));
+    project.run(&["run", "--param", "count=41"]).expect(0);
+    assert_eq!(project.logs(&["1", "say"]), b"to-staging 42 to-staging/1\n");
+    let build = project.show("1");
+    assert_eq!(build["steps"][1]["outcome"], "skip");
+    assert_eq!(build["facts"]["params"], json!({ "target": "staging", "count": 41, "dry": false }));
+    project.run(&["run", "-p", "count=1", "-p", "target=prod"]).expect(0);
+    assert_eq!(project.show("2")["steps"][1]["outcome"], "success");
+
+    insta::assert_snapshot!(project.run(&["run"]).expect(2).err, @"");
+    insta::assert_snapshot!(
+        project.run(&["run", "-p", "count=many", "-p", "target=moon", "-p", "cuont=1"]).expect(2).err,
+        @""
+    );
+}
+
+#[test]
+fn outputs_are_read_by_later_steps() {
+    let project = Project::new().pipeline(json!({ "steps": [
+        {
+            "name": "make",
+            "run": "printf 'version=1.2\\nnotes<<END\\ntwo\\nlines\\nEND\\n' >>\"$DCD_OUTPUT\"\necho '# Made' >\"$DCD_SUMMARY\"",
+        },
+        {
+            "name": "use", "run": "echo \"$V\"; echo \"$N\"",
+            "env": { "V": "${{ steps.make.outputs.version }}", "N": "${{ steps.make.outputs.notes }}" },
+        },
+        { "name": "none", "run": "true", "env": { "X": "${{ steps.make.outputs.nothing }}" } },
+        { "name": "asked", "run": "true", "needs": ["make"], "if": "has(steps.make.outputs.nothing)" },
+        {
+            "name": "after", "run": "echo $O $A", "if": "always()", "needs": ["none"],
+            "env": { "O": "${{ steps.none.outcome }}", "A": "${{ steps.none.attempt }}" },
+        },
+    ] }));
+    project.run(&["run"]).expect(3);
+    assert_eq!(project.logs(&["1", "use"]), b"1.2\ntwo\nlines\n");
+    assert_eq!(project.logs(&["1", "after"]), b"error 1\n");
+    let build = project.show("1");
+    assert_eq!(build["steps"][0]["outputs"], json!({ "version": "1.2", "notes": "two\nlines" }));
+    assert_eq!(build["steps"][0]["summary"], "# Made\n");
+    insta::assert_snapshot!(build["steps"][2]["attempts"][0]["problem"]["message"].as_str().unwrap(), @"");
+    assert_eq!(build["steps"][3]["outcome"], "skip");
+}
+
+#[test]
+fn secrets_reach_those_that_name_them_and_no_sink() {
+    let secret = "s3cr3t-p4ss word";
+    let project = Project::new().pipeline(json!({
+        "secrets": { "TOKEN": { "env": "CI_TOKEN" }, "KEY": { "file": "key.pem" } },
+        "steps": [
+            {
+                "name": "with", "secrets": ["TOKEN", "KEY"],
+                "run": "test \"$TOKEN\" = 's3cr3t-p4ss word'\necho \"a $TOKEN b\"; printf 's3cr3t-'; sleep 0.3; echo 'p4ss word'\n\
+                        printf %s \"$TOKEN\" | base64; printf %s \"user:$TOKEN\" | base64\n\
+                        printf %s \"$TOKEN\" | od -An -tx1 | tr -d ' \\n'; echo\n\
+                        echo \"$KEY\"; echo \"value=$TOKEN\" >>\"$DCD_OUTPUT\"; echo \"$TOKEN\" >\"$DCD_SUMMARY\"",
+            },
+            { "name": "without", "run": "echo \"[${TOKEN-}] [${CI_TOKEN-}] [${KEY-}]\"" },
+            { "name": "later", "run": "echo '::add-mask::hush-hush'; echo 'it is hush-hush'" },
+        ],
+    }));
+    let project =
+        project.file("key.pem", "-----BEGIN-----\nMIIEvQIBADANBg\n-----END-----\n").env("CI_TOKEN", secret);
+    let run = project.run(&["run"]);
+    run.expect(0);
+    assert_eq!(project.logs(&["1", "without"]), b"[] [] []\n");
+    let logs = String::from_utf8(project.logs(&["1"])).unwrap();
+    let show = project.show("1").to_string();
+    let journal = fs::read(&project.journals()[0]).unwrap();
+    let places = [run.out, run.err, logs.clone(), show, String::from_utf8_lossy(&journal).into_owned()];
+    let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
+    for place in &places {
+        // What the pipeline file itself says is its author's.
+        let place = place.replace("s3cr3t-p4ss word'\\", "").replace("= 's3cr3t-p4ss word'", "");
+        for form in [secret, "czNjcjN0LXA0c3Mgd29yZ", &hex, "MIIEvQIBADANBg", "it is hush-hush\n"] {
+            assert!(!place.contains(form), "{form} in {place}");
+        }
+    }
+    assert!(logs.contains("a *** b\n") && logs.contains("::add-mask::***\nit is ***\n"), "{logs}");
+}
+
+#[test]
+fn a_secret_that_is_not_there() {
+    let project = Project::new().pipeline(json!({
+        "secrets": { "TOKEN": { "env": "CI_TOKEN" }, "KEY": { "file": "key.pem" } },
+        "steps": [
+            { "name": "a", "run": "true", "secrets": ["TOKEN"] },
+            { "name": "b", "run": "true", "secrets": ["KEY"] },
+            { "name": "c", "run": "true" },
+        ],
+    }));
+    insta::assert_snapshot!(project.run(&["run"]).expect(2).err, @"");
+    insta::assert_snapshot!(project.run(&["run", "--skip", "a"]).expect(2).err, @"");
+    project.run(&["run", "--only", "c"]).expect(0);
+    insta::assert_snapshot!(project.env("CI_TOKEN", "").run(&["run"]).expect(2).err, @"");
+}
