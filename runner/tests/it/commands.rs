@@ -279,7 +279,7 @@ fn what_programs_read_has_the_keys_that_are_promised() {
     );
 
     let build = project.show("1");
-    let all: BTreeSet<_> = common.into_iter().chain(["facts", "steps"]).collect();
+    let all: BTreeSet<_> = common.into_iter().chain(["facts", "retry_of", "steps"]).collect();
     assert_eq!(keys(&build), all.into_iter().collect::<Vec<_>>());
     assert_times(&build, true);
     let mut summary = build.clone();
@@ -290,7 +290,20 @@ fn what_programs_read_has_the_keys_that_are_promised() {
     for step in steps {
         assert_eq!(
             keys(step),
-            ["attempts", "conclusion", "name", "outcome", "outputs", "reason", "summary", "type"]
+            [
+                "artifacts",
+                "attempts",
+                "conclusion",
+                "flaky",
+                "name",
+                "needs",
+                "outcome",
+                "outputs",
+                "reason",
+                "summary",
+                "tests",
+                "type"
+            ]
         );
     }
     for (step, exit_code) in [(0, 0), (1, 3)] {
