@@ -9,10 +9,9 @@ use cel::{
 
 use super::{
     ExpressionError, Names, Reads, Root,
-    evaluate::pattern_error,
     shape::{Shape, field, is_name, is_number_param, list},
     syntax::{Parsed, children, is_operator},
-    types::{FUNCTIONS, Function, LOOPS, STATUS, Type, binary, sign},
+    types::{STATUS, Type, binary, mismatch, sign},
 };
 use crate::{
     event::Outcome,
@@ -46,25 +45,25 @@ pub(super) fn check(
     if check.errors.is_empty() { Ok(check.reads) } else { Err(check.errors) }
 }
 
-struct Check<'c> {
-    parsed: &'c Parsed<'c>,
+pub(super) struct Check<'c> {
+    pub(super) parsed: &'c Parsed<'c>,
     names: &'c Names<'c>,
-    kind: Kind,
+    pub(super) kind: Kind,
     /// The names of the loops around the node.
     bound: Vec<String>,
     errors: Vec<ExpressionError>,
-    reads: Reads,
+    pub(super) reads: Reads,
 }
 
 impl Check<'_> {
-    fn error(&mut self, range: Range<usize>, message: impl Into<String>) -> &mut ExpressionError {
+    pub(super) fn error(&mut self, range: Range<usize>, message: impl Into<String>) -> &mut ExpressionError {
         self.errors.push(ExpressionError::new(range, message));
         let last = self.errors.len() - 1;
         &mut self.errors[last]
     }
 
     /// The type of a node that is used as a value.
-    fn value(&mut self, node: &IdedExpr) -> Type {
+    pub(super) fn value(&mut self, node: &IdedExpr) -> Type {
         let shape = self.shape(node);
         match &shape {
             Shape::Root(Root::Steps) => {
@@ -154,7 +153,12 @@ impl Check<'_> {
 
     fn unknown_name_help(&self, name: &str) -> Option<String> {
         if STATUS.contains(&name) {
-            return Some(format!("write it with brackets: {name}()"));
+            let string = if is_outcome(name) {
+                format!(", or the string in quotes: \"{name}\"")
+            } else {
+                String::new()
+            };
+            return Some(format!("write the function with brackets: {name}(){string}"));
         }
         if ["secrets", "secret"].contains(&name) {
             return Some("a secret reaches the steps that name it in `secrets`, as a variable".to_owned());
@@ -172,15 +176,13 @@ impl Check<'_> {
         if let Some(near) = near {
             return Some(format!("did you mean `{near}`?"));
         }
-        let param = self.names.params.iter().any(|param| param.name.value == name);
-        if param {
+        if self.names.params.iter().any(|param| param.name.value == name) {
             return Some(format!("did you mean `params.{name}`?"));
         }
         if self.names.matrix.contains_key(name) {
             return Some(format!("did you mean `matrix.{name}`?"));
         }
-        let a_word = matches!(name, "and" | "or" | "not") || is_outcome(name);
-        a_word.then(|| format!("a string stands in quotes: \"{name}\"")).filter(|_| is_outcome(name))
+        is_outcome(name).then(|| format!("a string stands in quotes: \"{name}\""))
     }
 
     fn select(&mut self, node: &IdedExpr, select: &SelectExpr) -> Shape {
@@ -254,7 +256,7 @@ impl Check<'_> {
                 self.error(self.parsed.range(node), message);
             }
         }
-        Shape::Value(if shape == Shape::Outputs { Type::String } else { Type::Unknown })
+        Shape::Value(Type::Unknown)
     }
 
     fn comprehension(&mut self, node: &IdedExpr, it: &ComprehensionExpr) -> Type {
@@ -269,12 +271,40 @@ impl Check<'_> {
                 Some("use another name, such as x".to_owned());
         }
         self.bound.push(it.iter_var.clone());
-        self.value(&it.loop_step);
+        self.loop_step(&it.loop_step);
         self.bound.pop();
         // What a loop starts with says what it gives; `exists_one` counts.
         match &it.accu_init.expr {
             Expr::List(_) => Type::List,
             _ => Type::Bool,
+        }
+    }
+
+    /// What a loop does with each element. The parser has wrapped it: `@result || CONDITION`, and the like.
+    fn loop_step(&mut self, step: &IdedExpr) {
+        let is_result = |node: &IdedExpr| matches!(&node.expr, Expr::Ident(name) if name.starts_with('@'));
+        let Expr::Call(call) = &step.expr else {
+            self.value(step);
+            return;
+        };
+        match call.args.as_slice() {
+            [result, condition] if is_result(result) && call.func_name != operators::ADD => {
+                self.condition(condition);
+            }
+            [condition, then, result] if is_result(result) => {
+                self.condition(condition);
+                self.loop_step(then);
+            }
+            _ => {
+                self.value(step);
+            }
+        }
+    }
+
+    fn condition(&mut self, node: &IdedExpr) {
+        let ty = self.value(node);
+        if !matches!(ty, Type::Bool | Type::Unknown) {
+            self.needs_bool(node, ty, "a loop's condition is true or false");
         }
     }
 
@@ -340,7 +370,7 @@ impl Check<'_> {
         if let Some(ty) = binary(operator, types.0, types.1) {
             return ty;
         }
-        let error = super::types::mismatch(self.parsed, node, operator, (left, types.0), (right, types.1));
+        let error = mismatch(self.parsed, node, operator, (left, types.0), (right, types.1));
         self.errors.push(error);
         // What it would give, so that the error stands alone.
         if matches!(operator, operators::ADD) || sign(operator).contains(['-', '*', '/', '%']) {
@@ -397,114 +427,6 @@ impl Check<'_> {
                 .help(format!("write {of}[\"{}\"]", printable(name))),
         )
     }
-
-    fn function(&mut self, node: &IdedExpr, call: &CallExpr) -> Type {
-        let name = call.func_name.as_str();
-        let on = call.target.as_deref().map(|target| self.value(target));
-        let types: Vec<Type> = call.args.iter().map(|arg| self.argument(name, arg)).collect();
-        if STATUS.contains(&name) && on.is_none() {
-            return self.status(node, name, types.len());
-        }
-        let overloads: Vec<&Function> = FUNCTIONS.iter().filter(|function| function.name == name).collect();
-        let Some(function) = overloads.iter().find(|function| function.on.is_some() == on.is_some()) else {
-            self.no_function(node, call, &overloads);
-            return overloads.first().map_or(Type::Unknown, |function| function.gives);
-        };
-        let least = function.takes.len() - function.optional;
-        if types.len() < least || types.len() > function.takes.len() {
-            let message =
-                format!("{name}() takes {}, not {}", counted(least, function.takes.len()), types.len());
-            self.error(self.parsed.range(node), message).help =
-                Some(format!("such as {}", example(function)));
-            return function.gives;
-        }
-        let wanted = function.on.into_iter().chain(function.takes.iter().copied());
-        let given = call.target.as_deref().into_iter().zip(on).chain(call.args.iter().zip(types));
-        for (wanted, (arg, ty)) in wanted.zip(given) {
-            if wanted != ty && wanted != Type::Unknown && ty != Type::Unknown {
-                let text = self.parsed.text(arg);
-                let message = format!("{name}() works with {}, and `{text}` is {}", wanted.name(), ty.name());
-                self.error(self.parsed.range(arg), message).help =
-                    (wanted == Type::String && ty.is_number()).then(|| format!("write string({text})"));
-            }
-        }
-        if let (true, Some(arg)) = (name == "matches", call.args.last()) {
-            self.pattern(arg);
-        }
-        function.gives
-    }
-
-    /// A name in brackets where only a field may stand would be reported as unknown for no reason.
-    fn argument(&mut self, function: &str, arg: &IdedExpr) -> Type {
-        if LOOPS.iter().any(|(name, _)| *name == function) && matches!(arg.expr, Expr::Ident(_)) {
-            return Type::Unknown;
-        }
-        self.value(arg)
-    }
-
-    fn pattern(&mut self, arg: &IdedExpr) {
-        if let Expr::Literal(LiteralValue::String(pattern)) = &arg.expr
-            && let Some(why) = pattern_error(pattern.inner())
-        {
-            self.error(self.parsed.token(arg), format!("the pattern is not a regular expression: {why}"))
-                .help = Some(
-                "the syntax is that of RE2; write it as r\"…\" to need no double backslashes".to_owned(),
-            );
-        }
-    }
-
-    fn status(&mut self, node: &IdedExpr, name: &str, given: usize) -> Type {
-        self.reads.status = true;
-        if self.kind == Kind::Value {
-            let message = format!("{name}() can be asked in `if` only");
-            self.error(self.parsed.range(node), message).help = Some("read steps.NAME.outcome".to_owned());
-        } else if given > 0 {
-            let message = format!("{name}() takes no arguments");
-            self.error(self.parsed.range(node), message).help = Some(
-                format!("it is about all that the step needs; for one: steps.NAME.outcome == \"{name}\"")
-                    .replace("\"always\"", "\"success\"")
-                    .replace("\"cancelled\"", "\"cancellation\""),
-            );
-        }
-        Type::Bool
-    }
-
-    fn no_function(&mut self, node: &IdedExpr, call: &CallExpr, others: &[&Function]) {
-        let name = printable(&call.func_name);
-        let range = self.parsed.range(node);
-        if let Some(other) = others.first() {
-            let message = match other.on {
-                Some(_) => format!("{name}() stands after what it is about"),
-                None => format!("{name}() takes its value in the brackets"),
-            };
-            self.error(range, message).help = Some(format!("write {}", example(other)));
-            return;
-        }
-        if let Some((_, usage)) = LOOPS.iter().find(|(each, _)| *each == call.func_name) {
-            self.error(range, format!("{name}() goes through a list, with a name for each element")).help =
-                Some(format!("write {usage}"));
-            return;
-        }
-        if call.func_name == "has" {
-            self.error(range, "has() takes one name with a field").help =
-                Some("write has(steps.build.outputs.version)".to_owned());
-            return;
-        }
-        let known =
-            || FUNCTIONS.iter().map(|function| function.name).chain(STATUS).chain(["has", "map", "filter"]);
-        let elsewhere = match call.func_name.as_str() {
-            "toLower" | "lower" | "toLowerCase" => Some("lowerAscii"),
-            "toUpper" | "upper" | "toUpperCase" => Some("upperAscii"),
-            "len" | "length" | "count" => Some("size"),
-            "canceled" => Some("cancelled"),
-            _ => None,
-        };
-        let near = elsewhere.or_else(|| did_you_mean(&call.func_name, known()));
-        self.error(range, format!("there is no function {name}()")).help = Some(match near {
-            Some(near) => format!("did you mean {near}()?"),
-            None => "docs/expressions.md lists the functions".to_owned(),
-        });
-    }
 }
 
 const OUTCOMES: [Outcome; 6] = [
@@ -537,29 +459,4 @@ fn leftmost<'t>(node: &'t IdedExpr, sought: &dyn Fn(&IdedExpr) -> bool) -> Optio
             _ => return None,
         };
     }
-}
-
-fn counted(least: usize, most: usize) -> String {
-    let plural = |count: usize| if count == 1 { "argument" } else { "arguments" };
-    match (least, most) {
-        (0, 0) => "no arguments".to_owned(),
-        _ if least == most => format!("{most} {}", plural(most)),
-        _ => format!("{least} or {most} {}", plural(most)),
-    }
-}
-
-/// A call as it should look.
-fn example(function: &Function) -> String {
-    let args: Vec<&str> = function
-        .takes
-        .iter()
-        .take(function.takes.len() - function.optional)
-        .map(|ty| match ty {
-            Type::Int => "1",
-            Type::String => "\"…\"",
-            _ => "x",
-        })
-        .collect();
-    let on = if function.on.is_some() { "x." } else { "" };
-    format!("{on}{}({})", function.name, args.join(", "))
 }

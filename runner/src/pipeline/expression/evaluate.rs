@@ -175,7 +175,11 @@ fn explain(compiled: &Compiled, variables: &Variables, why: &ExecutionError) -> 
         // None of the others can happen after the checks; their messages have values in them.
         _ => "cannot be worked out".to_owned(),
     };
-    error(compiled, &what)
+    let error = error(compiled, &what);
+    if is_arithmetic(why) {
+        return error;
+    }
+    error.help("outputs of scripts are strings; int(…), double(…) and string(…) convert")
 }
 
 fn is_arithmetic(why: &ExecutionError) -> bool {

@@ -1,9 +1,10 @@
 //! Expressions: CEL in `if`, and within `${{ }}` in other strings.
 //!
 //! [`Expression::parse`] and [`Template::parse`] find everything that can be known to be wrong before anything runs:
-//! `syntax` turns text into CEL's tree (the `cel` crate parses), `check` walks the tree for names and types, which
-//! `types` knows. `evaluate` then gives the tree to the `cel` crate, after `cost` has bounded the work.
+//! `syntax` turns text into CEL's tree (the `cel` crate parses), `check` and `calls` walk the tree for names
+//! and types, which `shape` and `types` know. `evaluate` then gives the tree to the `cel` crate, after `cost` has bounded the work.
 
+mod calls;
 mod check;
 mod cost;
 mod evaluate;

@@ -66,12 +66,12 @@ pub(super) fn field(
     names: &Names<'_>,
 ) -> Result<Shape, ExpressionError> {
     let result = match shape {
-        Shape::Value(Type::Map | Type::Unknown) => Ok(Shape::Value(Type::Unknown)),
+        // Of outputs, scripts write strings; plugins give any JSON.
+        Shape::Value(Type::Map | Type::Unknown) | Shape::Outputs => Ok(Shape::Value(Type::Unknown)),
         Shape::Value(ty) => {
             Err((format!("`{text}` is {}: it has no `{}`", ty.name(), printable(name)), None))
         }
         Shape::Root(root) => in_root(*root, name, at, names),
-        Shape::Outputs => Ok(Shape::Value(Type::String)),
         Shape::Step(_) => in_step(text, name),
         Shape::Steps(read, example) => match name {
             "outcome" | "conclusion" => Ok(Shape::Value(Type::String)),
