@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, HashMap};
 use serde::Serialize;
 
 use crate::{
-    event::{Artifact, AttemptFinished, Body, Event, Outcome, Problem, TestCase, UnixMs},
+    event::{
+        Artifact, AttemptFinished, Body, BuildStarted, Event, Outcome, Problem, StepPlan, TestCase, UnixMs,
+    },
     facts::Facts,
 };
 
@@ -106,25 +108,7 @@ impl Build {
     pub fn apply(&mut self, event: &Event) {
         self.last_event_at = event.at;
         match &event.body {
-            Body::BuildStarted(body) => {
-                self.id.clone_from(&body.id);
-                self.component.clone_from(&body.component);
-                self.pipeline.clone_from(&body.pipeline);
-                self.started_at = event.at;
-                self.retry_of.clone_from(&body.retry_of);
-                self.steps = body
-                    .steps
-                    .iter()
-                    .map(|plan| Step {
-                        name: plan.name.clone(),
-                        kind: plan.kind.clone(),
-                        needs: plan.needs.clone(),
-                        ..Step::default()
-                    })
-                    .collect();
-                let names = self.steps.iter().map(|step| step.name.clone());
-                self.places = names.zip(0..).collect();
-            }
+            Body::BuildStarted(body) => self.started(body, event.at),
             Body::BuildNumbered(body) => self.number = Some(body.number),
             Body::BuildFacts(facts) => self.facts = (**facts).clone(),
             Body::BuildFinished(body) => {
@@ -186,6 +170,22 @@ impl Build {
             | Body::StepShell(_)
             | Body::Unknown { .. } => {}
         }
+    }
+
+    fn started(&mut self, body: &BuildStarted, at: UnixMs) {
+        self.id.clone_from(&body.id);
+        self.component.clone_from(&body.component);
+        self.pipeline.clone_from(&body.pipeline);
+        self.started_at = at;
+        self.retry_of.clone_from(&body.retry_of);
+        let step = |plan: &StepPlan| Step {
+            name: plan.name.clone(),
+            kind: plan.kind.clone(),
+            needs: plan.needs.clone(),
+            ..Step::default()
+        };
+        self.steps = body.steps.iter().map(step).collect();
+        self.places = body.steps.iter().map(|plan| plan.name.clone()).zip(0..).collect();
     }
 
     /// Adds output of which only the length is known.

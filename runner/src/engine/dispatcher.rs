@@ -266,7 +266,9 @@ where
         mut events: Vec<(Option<StepName>, Body)>,
         shown: Shown,
     ) -> Result<(), RunError<L::Error>> {
-        events.iter_mut().for_each(|(_, body)| redact::body(&self.redactor, body));
+        for (_, body) in &mut events {
+            redact::body(&self.redactor, body);
+        }
         let events = self.log.append(events).map_err(RunError::Log)?;
         self.show.send(Shown { events, ..shown });
         Ok(())
