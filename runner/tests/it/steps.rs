@@ -124,6 +124,15 @@ fn what_a_step_makes_is_recorded() {
 }
 
 #[test]
+fn what_a_plugin_makes_is_recorded() {
+    let project = Project::new().file("dist/a.txt", "hello\n").plugin("fixture").pipeline(json!({ "steps": [
+        { "name": "a", "uses": "fixture", "with": { "do": "echo", "text": "x" }, "outputs": ["dist/*"] },
+    ] }));
+    project.run(&["run"]).expect(0);
+    assert_eq!(project.show("1")["steps"][0]["artifacts"][0]["path"], "dist/a.txt");
+}
+
+#[test]
 fn an_array_is_executed_and_a_string_is_a_script() {
     let project = Project::new().pipeline(json!({ "steps": [
         { "name": "array", "run": ["printf", "%s|", "$HOME", "a b", "*", ""] },
