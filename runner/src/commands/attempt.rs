@@ -1,4 +1,4 @@
-//! One attempt of a step that is a process: from its files, through its process, to what it made.
+//! One attempt of a step: from its files, through its process or plugin, to what it made.
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -77,6 +77,41 @@ impl Attempt {
     }
 }
 
+/// An attempt of a plugin whose files are looked for.
+pub(super) struct Guest {
+    pub(super) step: StepIndex,
+    /// 1 for the first try.
+    pub(super) number: u32,
+    pub(super) wanted: Wanted,
+}
+
+impl Guest {
+    /// Runs what `start` starts, and passes on all it says; before its end, what it made.
+    pub(super) async fn run(
+        self,
+        products: Products,
+        messages: mpsc::Sender<StepMessage>,
+        control: mpsc::UnboundedReceiver<Stop>,
+        start: impl FnOnce(mpsc::Sender<StepMessage>, mpsc::UnboundedReceiver<Stop>),
+    ) {
+        let mut line = Line { step: self.step, messages, control };
+        let end = match products.begin(self.step, self.number) {
+            Ok(handover) => {
+                let (sender, said) = mpsc::channel(1);
+                let (stops, orders) = mpsc::unbounded_channel();
+                start(sender, orders);
+                let Some((end, stopped)) = line.pass_on(said, &stops).await else { return };
+                let succeeded = end.outcome == Outcome::Success && !stopped;
+                let Line { step, messages, control } = &mut line;
+                products::collect(self.wanted, &handover, succeeded, *step, messages, control).await;
+                end
+            }
+            Err(problem) => Box::new(StepEnd::error(problem)),
+        };
+        line.say(StepContent::Finished(end)).await;
+    }
+}
+
 impl Invitation {
     pub(super) fn new(step: &Step, command: &Command) -> Self {
         let command = match command {
@@ -128,6 +163,34 @@ impl Line {
     async fn say(&self, content: StepContent) {
         // The dispatcher is gone only when the build was given up.
         let _ = self.messages.send(StepMessage { step: self.step, content }).await;
+    }
+
+    /// Passes everything on but the end, which it gives back, with whether the step was to stop.
+    async fn pass_on(
+        &mut self,
+        mut said: mpsc::Receiver<StepMessage>,
+        stops: &mpsc::UnboundedSender<Stop>,
+    ) -> Option<(Box<StepEnd>, bool)> {
+        let mut stopped = false;
+        let mut waiting = None;
+        loop {
+            tokio::select! {
+                biased;
+                Some(stop) = self.control.recv() => {
+                    stopped = true;
+                    // One that has just ended does not listen any more.
+                    let _ = stops.send(stop);
+                }
+                permit = self.messages.reserve(), if waiting.is_some() => {
+                    let (Ok(permit), Some(message)) = (permit, waiting.take()) else { return None };
+                    permit.send(message);
+                }
+                message = said.recv(), if waiting.is_none() => match message? {
+                    StepMessage { content: StepContent::Finished(end), .. } => return Some((end, stopped)),
+                    message => waiting = Some(message),
+                },
+            }
+        }
     }
 
     /// Waits, but not when the step is to stop.

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     commands::{
-        attempt::{Attempt, Invitation},
+        attempt::{Attempt, Guest, Invitation},
         locking::LockRequest,
         values::{Place, Values},
     },
@@ -282,12 +282,12 @@ impl BuildSteps {
     ) -> Result<StepControl, Problem> {
         let (sender, control) = mpsc::unbounded_channel();
         let step = &self.pipeline.steps[index];
+        let wanted = self.wanted(step);
         match &step.action {
             Action::Run(command) => {
                 let program = self.environment.program(&self.context, step, &command.value, attempt);
                 let program = program.map_err(problem)?;
                 let shell = self.shell_on_failure.then(|| Invitation::new(step, &command.value));
-                let wanted = self.wanted(step);
                 let attempt = Attempt { step: index, number: attempt, program, wanted, shell };
                 let (processes, products) = (self.processes.clone(), self.products.clone());
                 tokio::spawn(attempt.run(processes, products, messages.clone(), control));
@@ -304,7 +304,13 @@ impl BuildSteps {
                 let mut env = env[common..].to_vec();
                 env.extend(self.environment.secrets_of(step));
                 let request = self.request(index, attempt, with.value.to_string(), env);
-                plugin.start(request, index, messages.clone(), control);
+                let guest = Guest { step: index, number: attempt, wanted };
+                if guest.wanted.is_empty() {
+                    plugin.start(request, index, messages.clone(), control);
+                } else {
+                    let start = move |messages, control| plugin.start(request, index, messages, control);
+                    tokio::spawn(guest.run(self.products.clone(), messages.clone(), control, start));
+                }
             }
         }
         Ok(sender)

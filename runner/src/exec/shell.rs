@@ -46,7 +46,7 @@ pub fn is_possible() -> bool {
 /// A shell where the program ran: the person's own if it is in this image, else the one that the program is.
 pub fn program(of: &Program) -> Program {
     let own = std::env::var_os("SHELL");
-    let chosen = choose(own.as_deref(), &of.argv[0], |path| path.is_file());
+    let chosen = choose(own.as_deref(), &of.argv[0], Path::is_file);
     Program { argv: vec![chosen], ..of.clone() }
 }
 
@@ -79,7 +79,7 @@ pub async fn run(
     io::stderr().write_all(&words)?;
     let opened = Instant::now();
     let (pid, mut ended) = start(processes, program)?;
-    terminal.give_to(pid)?;
+    unhalted(|| rustix::termios::tcsetpgrp(io::stdin(), pid))?;
     // It may have looked at the terminal before that was its own, and halted.
     let _ = rustix::process::kill_process_group(pid, Signal::CONT);
     let status = loop {
@@ -144,11 +144,6 @@ impl Terminal {
             return Err(io::Error::other("dcd is not in the foreground of its terminal"));
         }
         Ok(Terminal { modes: rustix::termios::tcgetattr(&stdin)?, group })
-    }
-
-    fn give_to(&self, group: Pid) -> io::Result<()> {
-        unhalted(|| rustix::termios::tcsetpgrp(io::stdin(), group))?;
-        Ok(())
     }
 }
 

@@ -51,7 +51,7 @@ pub(super) fn problem(problem: Option<&Problem>, leaked: bool, style: Style) -> 
     }
     if leaked {
         lines.push(format!(
-            "  {} the step left a process behind that holds its output; dcd ends it with the build, if it stayed in the step's process group",
+            "  {} the step left a process behind that holds its output; dcd ends it with the build",
             style.warning("note:")
         ));
     }

@@ -160,12 +160,12 @@ fn wait_until(what: &str, holds: impl Fn() -> bool) {
     }
 }
 
-/// `dcd run` as the first process of a process namespace, as in a container. `None` where that is not permitted.
+/// `dcd run` as the first process of a process namespace, as in a container. `None` where that is not permitted;
+/// `tests/e2e` does it in containers.
 fn first_process(project: &Project) -> Option<Running> {
     let namespace = ["--map-root-user", "--pid", "--fork", "--mount-proc", "--kill-child"];
     let permitted = Command::new("unshare").args(namespace).arg("true").output().unwrap().status.success();
     if !permitted {
-        eprintln!("left out: this machine permits no process namespaces; tests/e2e does it in containers");
         return None;
     }
     let dcd = project.dcd(&["run"]);

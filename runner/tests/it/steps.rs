@@ -98,6 +98,41 @@ fn what_a_step_hands_over() {
 }
 
 #[test]
+fn what_a_step_makes_is_recorded() {
+    let report = "<testsuite name='t'><testcase name='good' time='0.5'/>\
+        <testcase name='bad'><failure message='no'/></testcase></testsuite>";
+    let project = Project::new().file("old.xml", report).file("dist/a.txt", "hello\n").pipeline(json!({ "steps": [
+        {
+            "name": "made",
+            "run": format!("sleep 0.1; echo x >dist/b.txt; ln -s /etc/passwd dist/c.txt; echo \"{report}\" >new.xml"),
+            "outputs": ["dist/*.txt", "none/*"],
+            "reports": { "junit": ["*.xml"] },
+            "continue_on_error": true,
+        },
+        { "name": "failed", "run": "exit 1", "outputs": ["dist/*"], "continue_on_error": true },
+    ] }));
+    let run = project.run(&["run"]);
+    assert!(run.expect(0).out.contains("[warn] outputs: `none/*` matches no file"), "{}", run.out);
+    let steps = &project.show("1")["steps"];
+    let sha256 = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03";
+    assert_eq!(steps[0]["artifacts"][0], json!({ "path": "dist/a.txt", "size": 6, "sha256": sha256 }));
+    assert_eq!(steps[0]["artifacts"][1]["path"], "dist/b.txt");
+    assert_eq!(steps[0]["artifacts"].as_array().unwrap().len(), 2, "the link leads out of the workspace");
+    assert_eq!(steps[1]["artifacts"], json!([]));
+    let journal = project.run(&["history", "show", "1", "--json"]).out;
+    assert!(journal.contains("new.xml") && !journal.contains("old.xml"), "{journal}");
+}
+
+#[test]
+fn what_a_plugin_makes_is_recorded() {
+    let project = Project::new().file("dist/a.txt", "hello\n").plugin("fixture").pipeline(json!({ "steps": [
+        { "name": "a", "uses": "fixture", "with": { "do": "echo", "text": "x" }, "outputs": ["dist/*"] },
+    ] }));
+    project.run(&["run"]).expect(0);
+    assert_eq!(project.show("1")["steps"][0]["artifacts"][0]["path"], "dist/a.txt");
+}
+
+#[test]
 fn an_array_is_executed_and_a_string_is_a_script() {
     let project = Project::new().pipeline(json!({ "steps": [
         { "name": "array", "run": ["printf", "%s|", "$HOME", "a b", "*", ""] },
@@ -243,7 +278,7 @@ fn what_a_step_leaves_behind_ends_with_the_build() {
     insta::assert_snapshot!(out[out.find("> a").unwrap()..], @r#"
     > a
     [TIME] a | printed
-    [warn] process [PID] is left behind and holds the step's output: sleep 50
+    [TIME] a | [warn] process [PID] is left behind and holds the step's output: sleep 50
       note: the step left a process behind that holds its output; dcd ends it with the build
     ok a  [TOOK]
     > b
