@@ -135,7 +135,7 @@ pub(crate) fn output_file(data: &[u8]) {
             }
         }
         Err(error) => {
-            let lines = data.iter().filter(|byte| **byte == b'\n').count() + 1;
+            let lines = data.split(|byte| *byte == b'\n').count();
             assert!(error.line.is_none_or(|line| (1..=lines).contains(&line)), "{error:?}");
             assert!(!error.help.is_empty());
         }

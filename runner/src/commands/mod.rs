@@ -4,6 +4,7 @@ mod attempt;
 mod builds;
 mod collect;
 mod completions;
+mod course;
 mod doctor;
 mod history;
 mod init;

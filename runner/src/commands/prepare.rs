@@ -12,7 +12,7 @@ use crate::{
     cli::{HowArgs, ParamArgs, SelectArgs},
     commands::{
         load::{self, Loaded},
-        secrets,
+        secrets::Secrets,
     },
     engine::LeftOut,
     error::CommandError,
@@ -29,7 +29,7 @@ pub(super) struct Prepared {
     pub(super) params: Vec<BTreeMap<String, Value>>,
     /// Of each step.
     pub(super) left_out: Vec<Option<LeftOut>>,
-    pub(super) secrets: BTreeMap<String, String>,
+    pub(super) secrets: Secrets,
     /// The id of the build that this one takes up again.
     pub(super) retry_of: Option<String>,
 }
@@ -117,7 +117,7 @@ impl Prepared {
         retry_of: Option<String>,
     ) -> Result<Self, CommandError> {
         let Bound { loaded, params } = bound;
-        let secrets = secrets::resolve(&workspace, &loaded.pipeline, |step| left_out[step].is_none())?;
+        let secrets = Secrets::resolve(&workspace, &loaded.pipeline, |step| left_out[step].is_none())?;
         Ok(Prepared { workspace, loaded, params, left_out, secrets, retry_of })
     }
 }

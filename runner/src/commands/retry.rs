@@ -14,7 +14,7 @@ use crate::{
     engine::LeftOut,
     error::{CommandError, Exit},
     event::Outcome,
-    facts::{Fact, Facts},
+    facts::{Fact, Facts, Git},
     pipeline::{Pipeline, Step},
     text::{clip, harmless_line},
 };
@@ -82,12 +82,6 @@ fn refuse_differences(build: &str, then: &Facts, now: &Facts) -> Result<(), Comm
             different.push(format!("{what} (then {}, now {})", short(then), short(now)));
         }
     };
-    fn git<'f>(
-        facts: &'f Facts,
-        field: impl Fn(&'f crate::facts::Git) -> &'f Fact<String>,
-    ) -> Option<&'f str> {
-        facts.git.known().and_then(|git| field(git).known()).map(String::as_str)
-    }
     compare("the commit", git(then, |git| &git.commit), git(now, |git| &git.commit));
     compare("the tree", git(then, |git| &git.tree), git(now, |git| &git.tree));
     compare("what is not committed", git(then, |git| &git.diff_sha256), git(now, |git| &git.diff_sha256));
@@ -104,4 +98,8 @@ fn refuse_differences(build: &str, then: &Facts, now: &Facts) -> Result<(), Comm
         harmless_line(&message),
         "what succeeded then may fail now: run all of it with `dcd run`, or take it as it is with --force",
     ))
+}
+
+fn git<'f>(facts: &'f Facts, field: impl Fn(&'f Git) -> &'f Fact<String>) -> Option<&'f str> {
+    facts.git.known().and_then(|git| field(git).known()).map(String::as_str)
 }

@@ -9,8 +9,8 @@ use crate::{
     cli::{HowArgs, OnFail, RunArgs},
     commands::{
         collect,
+        course::{self, Course},
         load::{self, Loaded, Plugins},
-        locking::{self, LockRequest, Waited},
         output::{self, print},
         prepare::Prepared,
         replicate::Replication,
@@ -21,16 +21,16 @@ use crate::{
         steps::{BuildContext, BuildSteps, Environment},
     },
     engine::{
-        BuildEnd, Dispatcher, LeftOut, Options, RunError, StepSpec,
+        BuildEnd, Dispatcher, Options, RunError,
         ports::backend::{BackendError, Metadata, NewBuild},
     },
     error::{CommandError, Exit},
-    event::{self, Body, BuildNumbered, BuildStarted, Outcome, Problem, StepPlan, UnixMs},
+    event::{self, Body, BuildNumbered, BuildStarted, Outcome, StepPlan, UnixMs},
     exec::{Processes, Reaper, shell},
     facts::Facts,
     git,
     history::{self, UploadError},
-    journal::{BuildDir, JournalError, Store, StoreError, Writer},
+    journal::{BuildDir, JournalError, Store, StoreError},
     owner::Owner,
     pipeline::{Pipeline, Step},
     products::Products,
@@ -51,7 +51,7 @@ pub(super) fn execute(prepared: Prepared, how: &HowArgs) -> Result<Exit, Command
     let plugins = load::plugins(&prepared.workspace, &prepared.loaded)?;
     let mut facts = collecting.finish(&prepared.loaded, plugins.records.clone());
     facts.params.clone_from(&prepared.params[0]);
-    facts.secrets = prepared.secrets.keys().cloned().collect();
+    facts.secrets = prepared.secrets.names().cloned().collect();
     requirements::check(&prepared.loaded.pipeline, &facts)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -109,7 +109,7 @@ fn build(
     let opened: Vec<_> = opened.chain([Body::BuildFacts(Box::new(context.facts.clone()))]).collect();
     let component = context.component.clone();
     let number = context.number;
-    let specs = specs(&pipeline, left_out);
+    let specs = course::specs(&pipeline, left_out);
     let course = Course {
         options: Options { jobs: how.jobs(), fail_fast: how.fail_fast, timeout: pipeline.timeout },
         unnumbered: pipeline.require.history && number.is_none(),
@@ -132,7 +132,7 @@ fn build(
     if let (Some(replication), None) = (&mut replication, number) {
         replication.tell_late(late_sender);
     }
-    let ended = runtime.block_on(course.run(dispatcher, specs, lock, interrupts, late));
+    let ended = runtime.block_on(course.run(dispatcher, specs, lock, interrupts, late)).map_err(run_error);
     processes.kill_all();
     let (end, journal) = ended?;
     journal.finish().map_err(|error| journal_error(&error))?;
@@ -156,62 +156,6 @@ fn build(
         print_farewell(&by_number.unwrap_or(place.id));
     }
     Ok(exit)
-}
-
-/// How a build goes from its opening to its end.
-struct Course {
-    options: Options,
-    /// The pipeline requires a number from its history backend, and there is none.
-    unnumbered: bool,
-    /// A signal that came before the start.
-    early: Option<i32>,
-}
-
-impl Course {
-    /// Waits for the lock, and runs the steps; or ends the build before the first one.
-    async fn run(
-        mut self,
-        mut dispatcher: Dispatcher<Writer, BuildSteps>,
-        specs: Vec<StepSpec>,
-        lock: Option<Result<LockRequest, Problem>>,
-        mut interrupts: mpsc::UnboundedReceiver<i32>,
-        late: mpsc::UnboundedReceiver<Body>,
-    ) -> Result<(BuildEnd, Writer), CommandError> {
-        if self.unnumbered && self.early.is_none() {
-            let reason = "the pipeline requires its history backend, which gave no number".to_owned();
-            return dispatcher.abandon(reason, interrupts).await.map_err(run_error);
-        }
-        let mut held = None;
-        if let (Some(lock), None) = (lock, self.early) {
-            let waited = match lock {
-                Ok(lock) => locking::wait(&lock, &mut interrupts, |body| dispatcher.emit(body)).await,
-                Err(problem) => Ok(Err(problem.message)),
-            };
-            match waited.map_err(run_error)? {
-                Ok(Waited::Held(ticket)) => held = Some(ticket),
-                Ok(Waited::Interrupted(signal)) => self.early = Some(signal),
-                Err(reason) => return dispatcher.abandon(reason, interrupts).await.map_err(run_error),
-            }
-        }
-        let Course { options, early, .. } = self;
-        let ended = dispatcher.run(specs, options, early, interrupts, late).await.map_err(run_error);
-        drop(held);
-        ended
-    }
-}
-
-/// What the engine needs to know of the steps.
-fn specs(pipeline: &Pipeline, left_out: Vec<Option<LeftOut>>) -> Vec<StepSpec> {
-    let spec = |(step, left_out): (&Step, Option<LeftOut>)| StepSpec {
-        name: step.name.value.as_str().into(),
-        needs: step.needs.clone(),
-        conditions: step.conditions.iter().map(|condition| condition.within.clone()).collect(),
-        timeout: step.timeout,
-        retry: step.retry.clone(),
-        continue_on_error: step.continue_on_error,
-        left_out,
-    };
-    pipeline.steps.iter().zip(left_out).map(spec).collect()
 }
 
 /// The build's number, and who gave it; or a signal that came while the backend was waited for.

@@ -4,31 +4,69 @@ use std::{collections::BTreeMap, path::Path};
 
 use crate::{
     error::CommandError,
-    pipeline::{Pipeline, Secret, SecretSource},
+    event::Problem,
+    pipeline::{Pipeline, Secret, SecretSource, Spanned, Step},
 };
 
-/// The values of the secrets that the steps name which are to run. `runs` says which steps those are.
-pub(super) fn resolve(
-    workspace: &Path,
-    pipeline: &Pipeline,
-    runs: impl Fn(usize) -> bool,
-) -> Result<BTreeMap<String, String>, CommandError> {
-    let mut values = BTreeMap::new();
-    for (_, step) in pipeline.steps.iter().enumerate().filter(|(index, _)| runs(*index)) {
-        for name in &step.secrets {
-            let secret = pipeline.secrets.iter().find(|secret| secret.name.value == name.value);
-            let Some(secret) = secret.filter(|_| !values.contains_key(&name.value)) else { continue };
-            let value = read(workspace, secret).map_err(|(what, help)| {
-                let step = &step.name.value;
-                CommandError::usage(
-                    format!("the secret {}, which step `{step}` needs, {what}", name.value),
-                    help,
-                )
-            })?;
-            values.insert(name.value.clone(), value);
+/// The values of a build's secrets.
+#[derive(Default)]
+pub(super) struct Secrets {
+    values: BTreeMap<String, String>,
+    /// Why those have no value that only steps with an `if` name: these may not need them.
+    missing: BTreeMap<String, Problem>,
+}
+
+impl Secrets {
+    /// Reads the secrets that the steps name which are to run. `runs` says which steps those are.
+    pub(super) fn resolve(
+        workspace: &Path,
+        pipeline: &Pipeline,
+        runs: impl Fn(usize) -> bool,
+    ) -> Result<Self, CommandError> {
+        let mut secrets = Secrets::default();
+        for (_, step) in pipeline.steps.iter().enumerate().filter(|(index, _)| runs(*index)) {
+            for Spanned { value: name, .. } in &step.secrets {
+                if secrets.values.contains_key(name) {
+                    continue;
+                }
+                let secret = pipeline.secrets.iter().find(|secret| secret.name.value == *name);
+                let Some(secret) = secret else { continue };
+                match read(workspace, secret) {
+                    Ok(value) => {
+                        secrets.values.insert(name.clone(), value);
+                    }
+                    Err((what, help)) => {
+                        let step_name = &step.name.value;
+                        let message = format!("the secret {name}, which step `{step_name}` needs, {what}");
+                        if step.conditions.iter().all(|condition| condition.expression.is_none()) {
+                            return Err(CommandError::usage(message, help));
+                        }
+                        secrets.missing.insert(name.clone(), Problem::new(message, help));
+                    }
+                }
+            }
         }
+        Ok(secrets)
     }
-    Ok(values)
+
+    /// The names of those that have a value.
+    pub(super) fn names(&self) -> impl Iterator<Item = &String> {
+        self.values.keys()
+    }
+
+    /// The values.
+    pub(super) fn values(&self) -> impl Iterator<Item = &String> {
+        self.values.values()
+    }
+
+    /// Name and value of each that the step names.
+    pub(super) fn of(&self, step: &Step) -> Result<Vec<(String, String)>, Problem> {
+        let of = |Spanned { value: name, .. }: &Spanned<String>| match self.values.get(name) {
+            Some(value) => Some(Ok((name.clone(), value.clone()))),
+            None => self.missing.get(name).cloned().map(Err),
+        };
+        step.secrets.iter().filter_map(of).collect()
+    }
 }
 
 /// The value, or what is wrong with it and what to do.

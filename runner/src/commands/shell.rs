@@ -10,7 +10,7 @@ use crate::{
         load,
         output::warn,
         prepare,
-        secrets,
+        secrets::{self, Secrets},
         steps::{BuildContext, Environment},
     },
     error::{CommandError, Exit},
@@ -76,12 +76,15 @@ fn program(workspace: &Path, build: &Build, step: &str) -> Result<Program, Comma
     };
     let Action::Run(command) = &pipeline.steps[index].action else {
         return Err(CommandError::usage(
-            format!("step `{step}` is done by the plugin {}, which has no shell", report::kind(&pipeline.steps[index].action)),
+            format!(
+                "step `{step}` is done by the plugin {}, which has no shell",
+                report::kind(&pipeline.steps[index].action)
+            ),
             "choose a step with `run`",
         ));
     };
     let params = prepare::bind(&pipeline, prepare::recorded_params(&build.facts))?;
-    let secrets = secrets::resolve(workspace, &pipeline, |step| step == index)?;
+    let secrets = Secrets::resolve(workspace, &pipeline, |step| step == index)?;
     let context = BuildContext {
         id: build.id.clone(),
         number: build.number,
@@ -98,17 +101,19 @@ fn program(workspace: &Path, build: &Build, step: &str) -> Result<Program, Comma
     }
     let attempt = build.step_named(step).and_then(|step| step.attempts.last()).map_or(1, |last| last.attempt);
     let step = &pipeline.steps[index];
-    environment.program(&context, step, &command.value, attempt).map_err(|error| {
-        let mut failed = CommandError::environment(harmless_line(&error.message));
-        failed.help = error.help;
+    environment.program(&context, step, &command.value, attempt).map_err(|problem| {
+        let mut failed = CommandError::environment(harmless_line(&problem.message));
+        failed.help = problem.help;
         failed
     })
 }
 
 /// The pipeline as the build had it.
 fn recorded(definition: &Definition) -> Result<Pipeline, CommandError> {
-    let texts: BTreeMap<_, _> = definition.includes.iter().map(|file| (file.path.as_str(), &file.text)).collect();
-    let mut load = |path: &str| texts.get(path).map(ToString::to_string).ok_or_else(|| "it was not recorded".to_owned());
+    let texts: BTreeMap<_, _> =
+        definition.includes.iter().map(|file| (file.path.as_str(), &file.text)).collect();
+    let mut load =
+        |path: &str| texts.get(path).map(ToString::to_string).ok_or_else(|| "it was not recorded".to_owned());
     pipeline::parse(&definition.text, &definition.path, &mut load)
         .map_err(|wrong| load::rendered(&wrong.diagnostics, &wrong.sources))
 }

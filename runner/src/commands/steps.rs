@@ -9,6 +9,7 @@ use crate::{
     commands::{
         attempt::{Attempt, Guest, Invitation},
         locking::LockRequest,
+        secrets::Secrets,
         values::{Place, Values},
     },
     engine::{
@@ -52,8 +53,7 @@ pub(super) struct BuildSteps {
 /// The variables of a build's steps, and what their expressions read.
 pub(super) struct Environment {
     values: Values,
-    /// The values of the secrets, by name.
-    secrets: BTreeMap<String, String>,
+    secrets: Secrets,
     /// The variables of dcd's own environment that hold secrets.
     hidden: Vec<String>,
     /// The variables that dcd sets for every step.
@@ -67,7 +67,7 @@ impl Environment {
         pipeline: &Pipeline,
         context: &BuildContext,
         params: &[BTreeMap<String, Value>],
-        secrets: BTreeMap<String, String>,
+        secrets: Secrets,
         hidden: Vec<String>,
     ) -> Self {
         let values = Values::new(pipeline, context, params, &hidden);
@@ -120,12 +120,6 @@ impl Environment {
         Ok(env)
     }
 
-    /// The secrets that the step names.
-    fn secrets_of(&self, step: &Step) -> impl Iterator<Item = (String, String)> {
-        let named = step.secrets.iter().filter_map(|secret| self.secrets.get_key_value(&secret.value));
-        named.map(|(name, value)| (name.clone(), value.clone()))
-    }
-
     /// The process of a step's attempt.
     pub(super) fn program(
         &self,
@@ -133,16 +127,18 @@ impl Environment {
         step: &Step,
         command: &Command,
         attempt: u32,
-    ) -> Result<Program, EvaluationError> {
-        let file_env = self.file_env(step)?;
+    ) -> Result<Program, Problem> {
+        let file_env = self.file_env(step).map_err(problem)?;
         let directory = match &step.workdir {
-            Some(workdir) => context.workspace.join(self.render(workdir, place(step, &file_env))?),
+            Some(workdir) => {
+                context.workspace.join(self.render(workdir, place(step, &file_env)).map_err(problem)?)
+            }
             None => context.workspace.clone(),
         };
         // Ours first: what the file says wins (it cannot say `DCD_…`).
         let mut env = self.common.clone();
         env.extend(file_env);
-        env.extend(self.secrets_of(step));
+        env.extend(self.secrets.of(step)?);
         env.push(("DCD_STEP".into(), step.name.value.clone()));
         env.push(("DCD_ATTEMPT".into(), attempt.to_string()));
         Ok(Program::new(command, env, self.hidden.clone(), directory))
@@ -285,8 +281,7 @@ impl BuildSteps {
         let wanted = self.wanted(step);
         match &step.action {
             Action::Run(command) => {
-                let program = self.environment.program(&self.context, step, &command.value, attempt);
-                let program = program.map_err(problem)?;
+                let program = self.environment.program(&self.context, step, &command.value, attempt)?;
                 let shell = self.shell_on_failure.then(|| Invitation::new(step, &command.value));
                 let attempt = Attempt { step: index, number: attempt, program, wanted, shell };
                 let (processes, products) = (self.processes.clone(), self.products.clone());
@@ -302,7 +297,7 @@ impl BuildSteps {
                     return Err(Problem { message: wrong.message, help: wrong.help });
                 }
                 let mut env = env[common..].to_vec();
-                env.extend(self.environment.secrets_of(step));
+                env.extend(self.environment.secrets.of(step)?);
                 let request = self.request(index, attempt, with.value.to_string(), env);
                 let guest = Guest { step: index, number: attempt, wanted };
                 if guest.wanted.is_empty() {

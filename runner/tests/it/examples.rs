@@ -20,7 +20,6 @@ fn example(name: &str, tools: &[&str]) -> Option<Project> {
     if let Some(tool) = missing {
         let reason = format!("there is no {tool}: scripts/setup test installs it");
         assert!(std::env::var("CI").as_deref() != Ok("true"), "{reason}");
-        #[allow(clippy::print_stderr)]
         eprintln!("skipped: {reason}");
         return None;
     }

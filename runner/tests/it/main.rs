@@ -3,7 +3,7 @@
 //! Expected texts stand beside the tests (insta's inline snapshots): `INSTA_UPDATE=always cargo nextest run
 //! --workspace -E 'binary(it)'` and `cargo insta review` write them anew. Read what they say before you commit it.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 mod bad_input;
 mod bad_plugins;

@@ -1,0 +1,70 @@
+//! A build from its opening to its end: what it requires and waits for, then its steps.
+
+use tokio::sync::mpsc;
+
+use crate::{
+    commands::{
+        locking::{self, LockRequest, Waited},
+        steps::BuildSteps,
+    },
+    engine::{BuildEnd, Dispatcher, LeftOut, Options, RunError, StepSpec},
+    event::{Body, Problem},
+    journal::{JournalError, Writer},
+    pipeline::{Pipeline, Step},
+};
+
+/// How a build goes from its opening to its end.
+pub(super) struct Course {
+    pub(super) options: Options,
+    /// The pipeline requires a number from its history backend, and there is none.
+    pub(super) unnumbered: bool,
+    /// A signal that came before the start.
+    pub(super) early: Option<i32>,
+}
+
+impl Course {
+    /// Waits for the lock, and runs the steps; or ends the build before the first one.
+    pub(super) async fn run(
+        mut self,
+        mut dispatcher: Dispatcher<Writer, BuildSteps>,
+        specs: Vec<StepSpec>,
+        lock: Option<Result<LockRequest, Problem>>,
+        mut interrupts: mpsc::UnboundedReceiver<i32>,
+        late: mpsc::UnboundedReceiver<Body>,
+    ) -> Result<(BuildEnd, Writer), RunError<JournalError>> {
+        if self.unnumbered && self.early.is_none() {
+            let reason = "the pipeline requires its history backend, which gave no number".to_owned();
+            return dispatcher.abandon(reason, interrupts).await;
+        }
+        let mut held = None;
+        if let (Some(lock), None) = (lock, self.early) {
+            let waited = match lock {
+                Ok(lock) => locking::wait(&lock, &mut interrupts, |body| dispatcher.emit(body)).await,
+                Err(problem) => Ok(Err(problem.message)),
+            };
+            match waited? {
+                Ok(Waited::Held(ticket)) => held = Some(ticket),
+                Ok(Waited::Interrupted(signal)) => self.early = Some(signal),
+                Err(reason) => return dispatcher.abandon(reason, interrupts).await,
+            }
+        }
+        let Course { options, early, .. } = self;
+        let ended = dispatcher.run(specs, options, early, interrupts, late).await;
+        drop(held);
+        ended
+    }
+}
+
+/// What the engine needs to know of the steps.
+pub(super) fn specs(pipeline: &Pipeline, left_out: Vec<Option<LeftOut>>) -> Vec<StepSpec> {
+    let spec = |(step, left_out): (&Step, Option<LeftOut>)| StepSpec {
+        name: step.name.value.as_str().into(),
+        needs: step.needs.clone(),
+        conditions: step.conditions.iter().map(|condition| condition.within.clone()).collect(),
+        timeout: step.timeout,
+        retry: step.retry.clone(),
+        continue_on_error: step.continue_on_error,
+        left_out,
+    };
+    pipeline.steps.iter().zip(left_out).map(spec).collect()
+}
