@@ -148,8 +148,8 @@ pub struct HowArgs {
     /// After a failure go on with the steps that do not need what failed (the default)
     #[arg(long, overrides_with = "fail_fast")]
     pub keep_going: bool,
-    /// What to do when a step fails
-    #[arg(long, value_name = "ACTION")]
+    /// When a step fails: `shell` opens a shell where it failed; in a terminal only
+    #[arg(long, value_name = "ACTION", hide_possible_values = true)]
     pub on_fail: Option<OnFail>,
     #[command(flatten)]
     #[allow(missing_docs)]

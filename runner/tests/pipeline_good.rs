@@ -176,8 +176,9 @@ fn needs_and_matrices_become_a_graph() {
     assert_eq!(secrets, ["TOKEN", "KEY"]);
     let on = vec![Outcome::Timeout, Outcome::Error];
     assert_eq!(build.retry, Retry { attempts: 3, delay: Duration::from_secs(5), backoff: 2.0, on });
-    let globs =
-        |globs: &[pipeline::Spanned<String>]| globs.iter().map(|glob| glob.value.clone()).collect::<Vec<_>>();
+    let globs = |globs: &[pipeline::expression::Template]| {
+        globs.iter().map(|glob| glob.source().to_owned()).collect::<Vec<_>>()
+    };
     assert_eq!(globs(&build.outputs), ["dist/*.tar.gz", "{a,b}/**"]);
     assert_eq!(globs(&build.reports.junit), ["target/junit/*.xml"]);
 

@@ -17,7 +17,7 @@ use crate::{
     engine::LeftOut,
     error::CommandError,
     facts::Facts,
-    pipeline::{Pipeline, Selection, SelectionError},
+    pipeline::{ParamError, Pipeline, Selection, SelectionError},
     text::harmless_line,
 };
 
@@ -58,11 +58,17 @@ pub(super) fn bind(
     given: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Vec<BTreeMap<String, Value>>, CommandError> {
     pipeline.bind(&given.into_iter().collect()).map_err(|errors| {
-        let lines: Vec<_> = errors.iter().map(|error| harmless_line(&error.message)).collect();
-        let mut help: Vec<_> =
-            errors.iter().filter_map(|error| error.help.as_deref()).map(harmless_line).collect();
-        help.dedup();
-        CommandError::usage(lines.join("\n"), help.join("\n"))
+        let line = |error: &ParamError| match &error.help {
+            Some(help) => format!("{}; {help}", error.message),
+            None => error.message.clone(),
+        };
+        match &errors[..] {
+            [one] => CommandError::usage(harmless_line(&one.message), one.help.clone().unwrap_or_default()),
+            many => CommandError::usage(
+                many.iter().map(|error| harmless_line(&line(error))).collect::<Vec<_>>().join("\n  "),
+                "give each param once, as --param NAME=VALUE",
+            ),
+        }
     })
 }
 

@@ -31,7 +31,11 @@ pub(super) fn check(pipeline: &Pipeline, facts: &Facts) -> Result<(), CommandErr
     if unmet.is_empty() {
         return Ok(());
     }
-    let message = format!("the pipeline requires {}", unmet.join("; and "));
+    let unmet: Vec<_> = unmet.iter().map(|unmet| unmet.trim_end_matches('.')).collect();
+    let message = match unmet[..] {
+        [one] => format!("the pipeline requires {one}"),
+        _ => format!("the pipeline requires\n  {}", unmet.join("\n  ")),
+    };
     Err(CommandError::environment(message).help("see `require` in the pipeline file; nothing was run"))
 }
 

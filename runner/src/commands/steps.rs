@@ -20,7 +20,7 @@ use crate::{
     exec::{Processes, Program},
     facts::{Fact, Facts},
     pipeline::{
-        Action, Command, Condition, Json, Pipeline, Spanned, Step,
+        self, Action, Command, Condition, Json, Pipeline, Step,
         expression::{EvaluationError, Status, Template},
     },
     plugin::step::{StepPlugin, StepRequest},
@@ -222,13 +222,25 @@ impl BuildSteps {
         Some(name.map(|name| LockRequest::new(name, lock.wait, &self.context)).map_err(problem))
     }
 
-    fn wanted(&self, step: &Step) -> Wanted {
-        let globs = |globs: &[Spanned<String>]| globs.iter().map(|glob| glob.value.clone()).collect();
-        Wanted {
+    /// What is looked for after an attempt.
+    fn wanted(&self, step: &Step) -> Result<Wanted, Problem> {
+        let scope = &self.environment.scopes[step.scope];
+        let globs = |globs: &[Template]| -> Result<Vec<String>, Problem> {
+            let render = |glob: &Template| {
+                if let Some(plain) = glob.as_plain() {
+                    return Ok(plain.to_owned());
+                }
+                let env = scope.as_ref().map_err(|error| problem(error.clone()))?;
+                let glob = self.environment.render(glob, place(step, env)).map_err(problem)?;
+                pipeline::refuse_glob(&glob).map(|()| glob)
+            };
+            globs.iter().map(render).collect()
+        };
+        Ok(Wanted {
             workspace: self.context.workspace.clone(),
-            outputs: globs(&step.outputs),
-            junit: globs(&step.reports.junit),
-        }
+            outputs: globs(&step.outputs)?,
+            junit: globs(&step.reports.junit)?,
+        })
     }
 
     fn request(
@@ -278,7 +290,7 @@ impl BuildSteps {
     ) -> Result<StepControl, Problem> {
         let (sender, control) = mpsc::unbounded_channel();
         let step = &self.pipeline.steps[index];
-        let wanted = self.wanted(step);
+        let wanted = self.wanted(step)?;
         match &step.action {
             Action::Run(command) => {
                 let program = self.environment.program(&self.context, step, &command.value, attempt)?;

@@ -30,6 +30,8 @@ impl Place {
     pub(super) const STEP_ENV: Place = Place { name: "`env`", roots: &Root::ALL };
     pub(super) const WITH: Place = Place { name: "`with`", roots: &Root::ALL };
     pub(super) const WORKDIR: Place = Place { name: "`workdir`", roots: &Root::ALL };
+    /// `outputs` and `reports`.
+    pub(super) const GLOB: Place = Place { name: "a glob", roots: OF_GLOB };
     /// The `env` of a file.
     pub(super) const ENV: Place = Place { name: "the file's `env`", roots: OF_FILE };
     pub(super) const DEFAULT_WORKDIR: Place = Place { name: "`defaults`", roots: OF_FILE };
@@ -41,6 +43,9 @@ impl Place {
 
 /// What has values where no step is near.
 const OF_FILE: &[Root] = &[Root::Params, Root::Env, Root::Build, Root::Git, Root::Image];
+
+/// What has values when a step is about to start, whatever ran before it.
+const OF_GLOB: &[Root] = &[Root::Params, Root::Matrix, Root::Env, Root::Build, Root::Git, Root::Image];
 
 /// What the expressions of a file can name.
 pub(super) struct Scope {

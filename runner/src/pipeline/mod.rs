@@ -45,3 +45,4 @@ pub use parse::{Load, Wrong, parse};
 pub use render::render;
 pub use schema::schema;
 pub use select::{Selection, SelectionError};
+pub use values::refuse_glob;

@@ -277,7 +277,7 @@ pub struct Step {
     /// The build goes on, and may succeed, when this step does not.
     pub continue_on_error: bool,
     /// The files that it makes, as globs relative to the workspace.
-    pub outputs: Vec<Spanned<String>>,
+    pub outputs: Vec<Template>,
     /// The test reports that it writes, as globs relative to the workspace.
     pub reports: Reports,
     /// The steps that its expressions read: the name as it is written there, and where those steps stand in
@@ -327,10 +327,10 @@ impl Default for Retry {
 }
 
 /// `reports`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Reports {
     /// Files in `JUnit`'s XML.
-    pub junit: Vec<Spanned<String>>,
+    pub junit: Vec<Template>,
 }
 
 /// What a step does.

@@ -16,7 +16,7 @@ use super::{
 
 /// Where expressions may stand, for those who write one elsewhere.
 pub(super) const WHERE_EXPRESSIONS: &str =
-    "expressions can stand in `if`, `env`, `with`, `workdir` and `lock`";
+    "expressions can stand in `if`, `env`, `with`, `workdir`, `outputs`, `reports` and `lock`";
 
 /// What an object may hold. The reader and the JSON Schema both go by it.
 pub(super) struct Keys {

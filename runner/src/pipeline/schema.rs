@@ -125,7 +125,7 @@ pub(super) fn duration() -> Value {
 
 /// Relative to the workspace, and within it.
 pub(super) fn glob() -> Value {
-    json!({ "type": "string", "pattern": "^(?!/)(?!(.*/)?\\.\\.(/|$)).+$", "not": has_expression() })
+    json!({ "type": "string", "pattern": "^(?!/)(?!(.*/)?\\.\\.(/|$)).+$" })
 }
 
 pub(super) fn globs() -> Value {

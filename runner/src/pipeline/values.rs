@@ -15,6 +15,7 @@ use super::{
     names::{Objection, check_variable},
     reader::{Expected, Reader, kind},
 };
+use crate::event::Problem;
 
 /// A string that `check` has no objection to.
 pub(super) fn read_checked(
@@ -124,10 +125,10 @@ pub(super) fn read_globs(
     value: &Value<'_>,
     expected: Expected<'_>,
     single: bool,
-) -> Vec<Spanned<String>> {
+) -> Vec<Template> {
     let read = |reader: &mut Reader<'_>, value: &Value<'_>| {
-        let glob = reader.plain_string(value, expected)?;
-        match check_glob(&glob.value) {
+        let glob = reader.string(value, expected)?;
+        match check_glob(&without_expressions(&glob.value)) {
             Ok(()) => Some(glob),
             Err(Objection { message, help }) => {
                 reader.refuse(glob.span, format!("{} {message}", expected.name), help);
@@ -135,14 +136,36 @@ pub(super) fn read_globs(
             }
         }
     };
-    if single && value.as_string_lit().is_some() {
-        return read(reader, value).into_iter().collect();
-    }
-    let globs = read_list(reader, Some(value), expected, read);
-    refuse_twice(reader, expected.name, &globs);
-    globs
+    let globs: Vec<_> = if single && value.as_string_lit().is_some() {
+        read(reader, value).into_iter().collect()
+    } else {
+        let globs = read_list(reader, Some(value), expected, read);
+        refuse_twice(reader, expected.name, &globs);
+        globs
+    };
+    globs.iter().map(|glob| template(reader, glob, Place::GLOB)).collect()
 }
 
+/// The text with a letter for each expression.
+fn without_expressions(text: &str) -> String {
+    let mut plain = String::new();
+    let mut rest = text;
+    while let Some((before, expression)) = rest.split_once("${{") {
+        plain.push_str(before);
+        plain.push('x');
+        rest = expression.split_once("}}").map_or("", |(_, after)| after);
+    }
+    plain + rest
+}
+
+/// What is wrong with a glob whose expressions have got their values.
+pub fn refuse_glob(glob: &str) -> Result<(), Problem> {
+    check_glob(glob).map_err(|Objection { message, help }| {
+        Problem::new(format!("the glob `{}` {message}", printable(glob)), help)
+    })
+}
+
+/// Whether a glob names files of the workspace.
 fn check_glob(glob: &str) -> Result<(), Objection> {
     let objection = |message: String, help: &str| Err(Objection { message, help: help.to_owned() });
     if glob.is_empty() {

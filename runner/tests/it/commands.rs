@@ -72,11 +72,47 @@ fn commands_that_read_a_pipeline_say_what_they_take() {
     Usage: dcd run [OPTIONS] [FILE]
 
     Arguments:
-      [FILE]  The pipeline file [default: dcd.json]
+      [FILE]
+              The pipeline file
+              
+              [default: dcd.json]
 
     Options:
-      -j, --jobs <N>  How many steps may run at the same time [default: the number of processors]
-      -h, --help      Print help
+      -p, --param <NAME=VALUE>
+              Give a param a value; may be repeated
+
+          --only <STEP>
+              Run only this step, without those that it needs; may be repeated
+
+          --skip <STEP>
+              Leave this step out; may be repeated
+
+          --from <STEP>
+              Run this step and all that need it, directly or through others
+
+      -j, --jobs <N>
+              How many steps may run at the same time [default: the number of CPUs]
+
+          --fail-fast
+              Stop everything at the first failure that counts
+
+          --keep-going
+              After a failure go on with the steps that do not need what failed (the default)
+
+          --on-fail <ACTION>
+              What to do when a step fails
+
+              Possible values:
+              - shell: Open a shell where the step failed, and go on when it is left; in a terminal only
+
+          --output <MODE>
+              Show the build live, plain or as json; without it: live on a terminal, else plain
+
+          --report <KIND=FILE>
+              Write a report, however the build ends: junit=FILE or json=FILE; may be repeated
+
+      -h, --help
+              Print help (see a summary with '-h')
 
     $ dcd validate --help
     Check a pipeline file, and the plugins that it uses, without running anything
@@ -217,7 +253,7 @@ fn a_wrong_command_line() {
     For more information, try '--help'.
     "#);
     insta::assert_snapshot!(project.run(&["run", "--jobs", "0"]).expect(2).err, @r#"
-    error: invalid value '0' for '--jobs <N>': number would be zero for non-zero type
+    error: invalid value '0' for '--jobs <N>': 0 is not in 1..=65535
 
     For more information, try '--help'.
     "#);
@@ -326,8 +362,19 @@ fn what_programs_read_has_the_keys_that_are_promised() {
     }
     assert_eq!(steps[0]["attempts"][0]["output_bytes"], 4);
     assert_eq!((&steps[2]["outcome"], &steps[2]["attempts"]), (&json!("skip"), &json!([])));
-    let facts =
-        ["container", "dcd_version", "definition", "docker", "git", "host", "image", "plugins", "user"];
+    let facts = [
+        "container",
+        "dcd_version",
+        "definition",
+        "docker",
+        "git",
+        "host",
+        "image",
+        "params",
+        "plugins",
+        "secrets",
+        "user",
+    ];
     assert_eq!(keys(&build["facts"]), facts);
     assert_eq!(build["facts"]["definition"]["path"], "dcd.json");
     let text = std::fs::read_to_string(project.path().join("dcd.json")).unwrap();

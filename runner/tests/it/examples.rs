@@ -218,15 +218,14 @@ fn monorepo() {
     node (services/prices)/syntax success
     node (services/prices)/test success
     orders/test success
-    tests success
     together success
     bundle success
     summary success
     ");
     let tests = [
-        ("reports/libs-money-reports-junit.xml", 2),
-        ("reports/services-orders-reports-junit.xml", 4),
-        ("reports/services-prices-reports-junit.xml", 3),
+        ("libs/money/reports/junit.xml", 2),
+        ("services/orders/reports/junit.xml", 4),
+        ("services/prices/reports/junit.xml", 3),
     ];
     assert_eq!(built.tests(), tests);
     assert_eq!(built.artifacts(), ["dist/orders.tar.gz", "dist/prices.tar.gz"]);

@@ -220,7 +220,7 @@ fn what_is_no_journal_hides_no_build() {
 fn a_workspace_that_cannot_be_written_to() {
     let project = Project::new().scripts(&["true"]).file(".dcd", "a file where the directory should be");
     insta::assert_snapshot!(project.run(&["run"]).expect(3).err, @r#"
-    error: cannot create the journal [ROOT]/shop/.dcd/builds: Not a directory (os error 20)
+    error: cannot create the journal [ROOT]/shop/.dcd/builds/[ID]: Not a directory (os error 20)
     help: make the workspace writable for dcd, and free space on its disk
     "#);
     if rustix::process::geteuid().is_root() {

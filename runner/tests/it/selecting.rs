@@ -114,9 +114,38 @@ fn a_retry_needs_the_same_definition_and_keeps_params() {
 #[test]
 fn a_plan_shows_what_would_run() {
     let project = diamond();
-    insta::assert_snapshot!(project.run(&["plan", "--skip", "left"]).expect(0).out, @"");
-    insta::assert_snapshot!(project.run(&["plan", "--skip", "left", "--graph", "mermaid"]).expect(0).out, @"");
-    insta::assert_snapshot!(project.run(&["plan", "--graph", "dot"]).expect(0).out, @"");
+    insta::assert_snapshot!(project.run(&["plan", "--skip", "left"]).expect(0).out, @r#"
+    dcd: 3 of 4 steps
+      1  fetch  shell  at once
+      -  left   shell  skipped: left out by --skip
+      2  right  shell  after `fetch`
+      3  join   shell  after `left`, `right`
+    "#);
+    insta::assert_snapshot!(project.run(&["plan", "--skip", "left", "--graph", "mermaid"]).expect(0).out, @r#"
+    flowchart TD
+      s0["fetch"]
+      s1["left"]:::skipped
+      s2["right"]
+      s3["join"]
+      s0 --> s1
+      s0 --> s2
+      s1 --> s3
+      s2 --> s3
+      classDef skipped stroke-dasharray: 4
+    "#);
+    insta::assert_snapshot!(project.run(&["plan", "--graph", "dot"]).expect(0).out, @r#"
+    digraph "dcd" {
+      node [shape=box];
+      s0 [label="fetch"];
+      s1 [label="left"];
+      s2 [label="right"];
+      s3 [label="join"];
+      s0 -> s1;
+      s0 -> s2;
+      s1 -> s3;
+      s2 -> s3;
+    }
+    "#);
     let plan = project.json(&["plan", "--json", "--only", "join"]);
     assert_eq!(plan["steps"][3]["needs"], json!(["left", "right"]));
     assert_eq!(plan["steps"][3]["runs"], json!(true));

@@ -31,10 +31,20 @@ fn params_have_types_and_reach_steps_through_the_environment() {
     project.run(&["run", "-p", "count=1", "-p", "target=prod"]).expect(0);
     assert_eq!(project.show("2")["steps"][1]["outcome"], "success");
 
-    insta::assert_snapshot!(project.run(&["run"]).expect(2).err, @"");
+    insta::assert_snapshot!(project.run(&["run"]).expect(2).err, @r#"
+    error: the param `count` (how many) must be given
+    help: say it: --param count=VALUE
+    "#);
     insta::assert_snapshot!(
         project.run(&["run", "-p", "count=many", "-p", "target=moon", "-p", "cuont=1"]).expect(2).err,
-        @""
+        @r#"
+        error: there is no param `cuont`
+        the param `count` cannot be `many`
+        the param `target` cannot be `moon`
+        help: did you mean `count`?
+        it takes a whole number
+        it takes `staging` or `prod`
+        "#
     );
 }
 
@@ -62,7 +72,7 @@ fn outputs_are_read_by_later_steps() {
     let build = project.show("1");
     assert_eq!(build["steps"][0]["outputs"], json!({ "version": "1.2", "notes": "two\nlines" }));
     assert_eq!(build["steps"][0]["summary"], "# Made\n");
-    insta::assert_snapshot!(build["steps"][2]["attempts"][0]["problem"]["message"].as_str().unwrap(), @"");
+    insta::assert_snapshot!(build["steps"][2]["attempts"][0]["problem"]["message"].as_str().unwrap(), @"`steps.make.outputs.nothing`: the step `make` has no output `nothing`; it has `notes` and `version`");
     assert_eq!(build["steps"][3]["outcome"], "skip");
 }
 
@@ -113,8 +123,44 @@ fn a_secret_that_is_not_there() {
             { "name": "c", "run": "true" },
         ],
     }));
-    insta::assert_snapshot!(project.run(&["run"]).expect(2).err, @"");
-    insta::assert_snapshot!(project.run(&["run", "--skip", "a"]).expect(2).err, @"");
+    insta::assert_snapshot!(project.run(&["run"]).expect(2).err, @r#"
+    error: the secret TOKEN, which step `a` needs, comes from the variable CI_TOKEN, which is not set
+    help: set it where dcd starts; for a container: `docker run -e CI_TOKEN ...`
+    "#);
+    insta::assert_snapshot!(project.run(&["run", "--skip", "a"]).expect(2).err, @r#"
+    error: the secret KEY, which step `b` needs, comes from the file [ROOT]/shop/key.pem: No such file or directory (os error 2)
+    help: mount it into the container: `docker run -v HOST_FILE:FILE:ro ...`
+    "#);
     project.run(&["run", "--only", "c"]).expect(0);
-    insta::assert_snapshot!(project.env("CI_TOKEN", "").run(&["run"]).expect(2).err, @"");
+    insta::assert_snapshot!(project.env("CI_TOKEN", "").run(&["run"]).expect(2).err, @r#"
+    error: the secret TOKEN, which step `a` needs, is empty
+    help: give it its value
+    "#);
+}
+
+#[test]
+fn each_combination_of_a_matrix_has_its_own_files() {
+    let project = Project::new().pipeline(json!({
+        "params": { "dir": { "default": "dist" } },
+        "steps": [{
+            "name": "pack", "matrix": { "arch": ["amd64", "arm64"] },
+            "env": { "OUT": "${{ params.dir }}/${{ matrix.arch }}" },
+            "run": "mkdir -p $OUT\necho $OUT >$OUT/app\nsleep 0.2",
+            "outputs": ["${{ params.dir }}/${{ matrix.arch }}/*"],
+        }],
+    }));
+    project.run(&["run", "--jobs", "2"]).expect(0);
+    let build = project.show("1");
+    let paths = |step: usize| {
+        let artifacts = build["steps"][step]["artifacts"].as_array().unwrap();
+        artifacts.iter().map(|artifact| artifact["path"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!((paths(0), paths(1)), (vec!["dist/amd64/app".to_owned()], vec!["dist/arm64/app".to_owned()]));
+
+    // A value may lead out of the workspace; then nothing runs.
+    let run = project.run(&["run", "-p", "dir=../x"]);
+    run.expect(3);
+    let problem = &project.show("2")["steps"][0]["attempts"][0]["problem"];
+    assert_eq!(problem["message"], "the glob `../x/amd64/*` leaves the workspace");
+    assert!(!project.outside().join("x").exists());
 }
