@@ -297,7 +297,19 @@ impl BuildSteps {
                 let shell = self.shell_on_failure.then(|| Invitation::new(step, &command.value));
                 let attempt = Attempt { step: index, number: attempt, program, wanted, shell };
                 let (processes, products) = (self.processes.clone(), self.products.clone());
-                tokio::spawn(attempt.run(processes, products, messages.clone(), control));
+                let running = tokio::spawn(attempt.run(processes, products, messages.clone(), control));
+                let messages = messages.clone();
+                tokio::spawn(async move {
+                    // Without an end from it the build would wait for ever.
+                    if running.await.is_err() {
+                        let fault = Problem::new(
+                            "dcd broke while it ran the step",
+                            "this is a fault of dcd: report it",
+                        );
+                        let content = StepContent::Finished(Box::new(StepEnd::error(fault)));
+                        let _ = messages.send(StepMessage { step: index, content }).await;
+                    }
+                });
             }
             Action::Uses { plugin, with } => {
                 // The plugin gets what its own step says, and not what is meant for processes.

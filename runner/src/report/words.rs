@@ -90,6 +90,10 @@ pub(super) fn finished(step: &Step, body: &StepFinished, style: Style) -> Vec<St
         (outcome, _) => format!("{} {name}  {}", style.bad("!!"), ended(outcome, code, took)),
     };
     let mut lines = vec![line];
+    if let Some(reason) = &body.reason {
+        // It ended before its first attempt.
+        lines.push(format!("   {}", harmless_line(reason)));
+    }
     lines.extend(tests(&step.tests));
     lines.extend(artifacts(step));
     if let Some(summary) = &body.summary {
@@ -102,7 +106,8 @@ pub(super) fn finished(step: &Step, body: &StepFinished, style: Style) -> Vec<St
 pub(super) fn ended(outcome: Outcome, code: Option<i32>, took: Option<u64>) -> String {
     let code = code.filter(|code| *code != 0);
     let code = code.map_or_else(String::new, |code| format!(", exit code {code}"));
-    format!("{outcome}{code}, {}", text::millis(took.unwrap_or_default()))
+    let took = took.map_or_else(String::new, |took| format!(", {}", text::millis(took)));
+    format!("{outcome}{code}{took}")
 }
 
 /// How many tests there were, and those that did not go well.

@@ -72,47 +72,24 @@ fn commands_that_read_a_pipeline_say_what_they_take() {
     Usage: dcd run [OPTIONS] [FILE]
 
     Arguments:
-      [FILE]
-              The pipeline file
-              
-              [default: dcd.json]
+      [FILE]  The pipeline file [default: dcd.json]
 
     Options:
-      -p, --param <NAME=VALUE>
-              Give a param a value; may be repeated
-
-          --only <STEP>
-              Run only this step, without those that it needs; may be repeated
-
-          --skip <STEP>
-              Leave this step out; may be repeated
-
-          --from <STEP>
-              Run this step and all that need it, directly or through others
-
-      -j, --jobs <N>
-              How many steps may run at the same time [default: the number of CPUs]
-
-          --fail-fast
-              Stop everything at the first failure that counts
-
-          --keep-going
-              After a failure go on with the steps that do not need what failed (the default)
-
-          --on-fail <ACTION>
-              What to do when a step fails
-
-              Possible values:
-              - shell: Open a shell where the step failed, and go on when it is left; in a terminal only
-
-          --output <MODE>
-              Show the build live, plain or as json; without it: live on a terminal, else plain
-
-          --report <KIND=FILE>
-              Write a report, however the build ends: junit=FILE or json=FILE; may be repeated
-
-      -h, --help
-              Print help (see a summary with '-h')
+      -p, --param <NAME=VALUE>  Give a param a value; may be repeated
+          --only <STEP>         Run only this step, without those that it needs; may be repeated
+          --skip <STEP>         Leave this step out; may be repeated
+          --from <STEP>         Run this step and all that need it, directly or through others
+      -j, --jobs <N>            How many steps may run at the same time [default: the number of CPUs]
+          --fail-fast           Stop everything at the first failure that counts
+          --keep-going          After a failure go on with the steps that do not need what failed (the
+                                default)
+          --on-fail <ACTION>    When a step fails: `shell` opens a shell where it failed; in a terminal
+                                only
+          --output <MODE>       Show the build live, plain or as json; without it: live on a terminal,
+                                else plain
+          --report <KIND=FILE>  Write a report, however the build ends: junit=FILE or json=FILE; may be
+                                repeated
+      -h, --help                Print help
 
     $ dcd validate --help
     Check a pipeline file, and the plugins that it uses, without running anything

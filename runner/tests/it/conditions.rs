@@ -23,7 +23,10 @@ fn what_is_required() {
     "#);
     let project = require(json!({ "git": ["pushed", "branch:release/*"], "docker": true }));
     insta::assert_snapshot!(project.run(&["run"]).expect(3).err, @r#"
-    error: the pipeline requires pushed commits, which cannot be told: The branch main has no upstream: `git branch -u` sets one.; and the branch release/*, and this is main; and its own container to be known: There is no Docker socket at [ROOT]/no.sock: run the container with -v [ROOT]/no.sock:[ROOT]/no.sock.
+    error: the pipeline requires
+      pushed commits, which cannot be told: The branch main has no upstream: `git branch -u` sets one
+      the branch release/*, and this is main
+      its own container to be known: There is no Docker socket at [ROOT]/no.sock: run the container with -v [ROOT]/no.sock:[ROOT]/no.sock
     help: see `require` in the pipeline file; nothing was run
     "#);
     assert!(project.journals().is_empty(), "nothing was run");

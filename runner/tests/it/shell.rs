@@ -107,3 +107,34 @@ fn without_a_terminal_there_is_no_shell() {
     insta::assert_snapshot!(run.expect(1).err, @"warning: --on-fail=shell opens no shell: this is no terminal (docker run needs `-it` for one)
 ");
 }
+
+#[test]
+fn a_shell_opens_where_a_step_of_an_earlier_build_ran() {
+    let project = Project::new().file("sub/x", "").git();
+    let project = project.env("CI_TOKEN", "hush-hush").pipeline(json!({
+        "params": { "n": { "type": "integer", "default": 1 } },
+        "secrets": { "TOKEN": { "env": "CI_TOKEN" } },
+        "steps": [
+            { "name": "make", "run": "echo v=1.2 >>\"$DCD_OUTPUT\"" },
+            {
+                "name": "use", "run": "exit 3", "workdir": "sub", "secrets": ["TOKEN"],
+                "env": { "N": "${{ params.n }}", "V": "${{ steps.make.outputs.v }}" },
+            },
+        ],
+    }));
+    project.run(&["run", "--param", "n=7"]).expect(1);
+    // The record says what it ran; the file of today does not count.
+    let project = project.scripts(&["true"]);
+    let dcd = env!("CARGO_BIN_EXE_dcd");
+    let mut running = Running::start(project.in_terminal(&format!("{dcd} shell 1 use")), project.cleaner());
+    let mut keys = running.keys();
+    running.wait_for("Leave it with: exit");
+    press(&mut keys, "echo n=$N v=$V in $(basename $PWD) build=$DCD_BUILD_NUMBER token=${#TOKEN}\n");
+    running.wait_for("n=7 v=1.2 in sub build=1 token=9");
+    press(&mut keys, "exit\n");
+    running.finish().expect(0);
+    assert_eq!(project.journals().len(), 1, "a look is no build");
+
+    let refused = project.run(&["shell", "1", "use"]);
+    assert!(refused.expect(2).err.contains("needs a terminal"), "{}", refused.err);
+}

@@ -38,12 +38,10 @@ fn params_have_types_and_reach_steps_through_the_environment() {
     insta::assert_snapshot!(
         project.run(&["run", "-p", "count=many", "-p", "target=moon", "-p", "cuont=1"]).expect(2).err,
         @r#"
-        error: there is no param `cuont`
-        the param `count` cannot be `many`
-        the param `target` cannot be `moon`
-        help: did you mean `count`?
-        it takes a whole number
-        it takes `staging` or `prod`
+        error: there is no param `cuont`; did you mean `count`?
+          the param `count` cannot be `many`; it takes a whole number
+          the param `target` cannot be `moon`; it takes `staging` or `prod`
+        help: give each param once, as --param NAME=VALUE
         "#
     );
 }
