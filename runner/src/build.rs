@@ -62,6 +62,8 @@ pub struct Step {
     pub reason: Option<String>,
     /// It was not asked for, or had succeeded in the build that this one takes up again.
     pub left_out: bool,
+    /// How many attempts there were then.
+    pub kept_attempts: u32,
     /// Its tries.
     pub attempts: Vec<Attempt>,
     /// Values that later steps can read.
@@ -70,6 +72,8 @@ pub struct Step {
     pub summary: Option<String>,
     /// It succeeded, but not at the first attempt.
     pub flaky: bool,
+    /// How often somebody looked around where it failed.
+    pub shells: u32,
     /// The steps that are decided before it.
     pub needs: Vec<String>,
     /// The files that its last attempt made.
@@ -151,6 +155,7 @@ impl Build {
                     step.summary.clone_from(&body.summary);
                     step.flaky = body.flaky;
                     step.left_out = body.left_out;
+                    step.kept_attempts = if body.left_out { body.attempts } else { 0 };
                 }
             }
             Body::StepArtifacts(body) => {
@@ -163,11 +168,15 @@ impl Build {
                     step.tests.extend(body.cases.iter().cloned());
                 }
             }
+            Body::StepShell(body) => {
+                if let (None, Some(step)) = (body.duration_ms, self.step(event)) {
+                    step.shells += 1;
+                }
+            }
             Body::LockWaiting(_)
             | Body::LockAcquired(_)
             | Body::BuildCancelling(_)
             | Body::StepLog(_)
-            | Body::StepShell(_)
             | Body::Unknown { .. } => {}
         }
     }

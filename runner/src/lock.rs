@@ -6,7 +6,8 @@
 //! ```
 //!
 //! The lowest ticket that is alive holds the lock. A ticket dies with its process, however that ends, so that no
-//! lock outlives who held it.
+//! lock outlives who held it. The processes that it starts inherit the ticket: if it is killed, and they are not, what
+//! they do is still the lock's business.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -14,7 +15,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::{fs::FlockOperation, io::Errno};
+use rustix::{
+    fs::FlockOperation,
+    io::{Errno, FdFlags},
+};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -27,6 +31,9 @@ pub struct Holder {
     pub who: String,
     /// When it asked.
     pub since: UnixMs,
+    /// The id of the build.
+    #[serde(default)]
+    pub build: String,
 }
 
 /// A place in the queue for a lock. Given back when it is dropped.
@@ -35,7 +42,7 @@ pub struct Ticket {
     directory: PathBuf,
     number: u64,
     path: PathBuf,
-    _locked: File,
+    locked: File,
 }
 
 impl Ticket {
@@ -50,7 +57,8 @@ impl Ticket {
         rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
         file.write_all(serde_json::to_string(holder)?.as_bytes())?;
         owner.give(&path);
-        Ok(Ticket { directory, number, path, _locked: file })
+        rustix::io::fcntl_setfd(&file, FdFlags::empty())?;
+        Ok(Ticket { directory, number, path, locked: file })
     }
 
     /// Who holds the lock; `None` when this ticket does.
@@ -72,8 +80,10 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        // If it cannot be removed it is dead all the same once its file is closed.
+        // If it cannot be removed it is dead all the same. Unlocked, and not only closed: a process that a step left
+        // behind has it open, too.
         let _ = fs::remove_file(&self.path);
+        let _ = rustix::fs::flock(&self.locked, FlockOperation::Unlock);
     }
 }
 
@@ -106,7 +116,7 @@ fn alive(path: &Path) -> io::Result<Option<Holder>> {
         Err(Errno::WOULDBLOCK) => {
             let mut text = String::new();
             file.read_to_string(&mut text)?;
-            let unknown = || Holder { who: "another build".to_owned(), since: 0 };
+            let unknown = || Holder { who: "another build".to_owned(), since: 0, build: String::new() };
             Ok(Some(serde_json::from_str(&text).unwrap_or_else(|_| unknown())))
         }
         Err(error) => Err(error.into()),
@@ -125,7 +135,7 @@ mod tests {
     use super::*;
 
     fn holder(who: &str) -> Holder {
-        Holder { who: who.to_owned(), since: 7 }
+        Holder { who: who.to_owned(), since: 7, build: String::new() }
     }
 
     #[test]

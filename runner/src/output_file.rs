@@ -62,6 +62,16 @@ pub fn parse(bytes: &[u8]) -> Result<BTreeMap<String, String>, OutputError> {
                 ));
             }
         };
+        if value.contains('\0') {
+            return Err(OutputError::new(
+                number,
+                format!(
+                    "the value of `{}` holds a NUL character, which no variable can hold",
+                    printable(key)
+                ),
+                "encode it, for example in base64",
+            ));
+        }
         outputs.insert(check_key(key, number)?.to_owned(), value);
     }
     Ok(outputs)
@@ -232,7 +242,7 @@ it has 1048577 bytes, and 1048576 are allowed
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(pairs in proptest::collection::btree_map("[A-Za-z_][A-Za-z0-9_.-]{0,5}", "(?s)[^\r]{0,30}", 0..6)) {
+        fn what_is_written_is_read(pairs in proptest::collection::btree_map("[A-Za-z_][A-Za-z0-9_.-]{0,5}", "(?s)[^\r\0]{0,30}", 0..6)) {
             let mut text = String::new();
             for (key, value) in &pairs {
                 if value.contains('\n') {

@@ -40,9 +40,16 @@ impl Owner {
     pub fn make_dirs(self, path: &Path) -> io::Result<()> {
         match fs::create_dir(path) {
             Ok(()) => self.give(path),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                if !path.is_dir() {
+                    return Err(rustix::io::Errno::NOTDIR.into());
+                }
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let Some(parent) = path.parent() else { return Err(error) };
+                // A link that leads nowhere is there, and still cannot be gone into.
+                let missing =
+                    |parent: &&Path| !parent.as_os_str().is_empty() && parent.symlink_metadata().is_err();
+                let Some(parent) = path.parent().filter(missing) else { return Err(error) };
                 self.make_dirs(parent)?;
                 return self.make_dirs(path);
             }

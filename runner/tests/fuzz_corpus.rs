@@ -1,6 +1,6 @@
 //! What the fuzzers found once, and what they start from, through the same functions; `fuzz/` has the fuzzers.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 use std::{fs, path::Path};
 

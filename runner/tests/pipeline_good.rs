@@ -336,7 +336,6 @@ fn the_condition_of_a_use_is_about_what_is_before_it() {
         (own.expression.as_ref().unwrap().value.source(), own.within.clone()),
         ("always()", Some(9..13))
     );
-    assert!(clean.continue_on_error && !pipeline.steps[13].continue_on_error);
     assert_eq!(pipeline.steps[13].conditions[0].within, None);
 }
 

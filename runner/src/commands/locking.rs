@@ -74,6 +74,12 @@ pub(super) async fn wait<E>(
             }
             Err(error) => return Ok(Err(request.failed(&error))),
         };
+        if std::env::var("DCD_BUILD_ID").is_ok_and(|around| around == ahead.build) {
+            let who = &ahead.who;
+            return Ok(Err(format!(
+                "the lock `{name}` is held by {who}, in a step of which this build runs"
+            )));
+        }
         if told.as_ref() != Some(&ahead) {
             let since = (ahead.since > 0).then_some(ahead.since);
             tell(Body::LockWaiting(LockWaiting { lock: name.clone(), holder: ahead.who.clone(), since }))?;
@@ -110,5 +116,6 @@ fn holder(context: &BuildContext) -> Holder {
     Holder {
         who: format!("{} {number}{user}{host}", context.component),
         since: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
+        build: context.id.clone(),
     }
 }

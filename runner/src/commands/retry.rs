@@ -16,6 +16,7 @@ use crate::{
     event::Outcome,
     facts::{Fact, Facts, Git},
     pipeline::{Pipeline, Step},
+    redact,
     text::{clip, harmless_line},
 };
 
@@ -29,6 +30,12 @@ pub(super) fn retry(args: &RetryArgs) -> Result<Exit, CommandError> {
         return Err(CommandError::usage(
             format!("build {} still runs", args.build),
             "wait for its end, or stop it",
+        ));
+    }
+    if build.outcome == Some(Outcome::Success) {
+        return Err(CommandError::usage(
+            format!("build {} succeeded: nothing is left to run", args.build),
+            "run all of it again: dcd run",
         ));
     }
     let Some(definition) = build.facts.definition.known() else {
@@ -59,7 +66,13 @@ pub(super) fn retry(args: &RetryArgs) -> Result<Exit, CommandError> {
 /// then.
 fn left_out(pipeline: &Pipeline, build: &Build) -> Vec<Option<LeftOut>> {
     let name = build.number.map_or_else(|| build.id.clone(), |number| format!("#{number}"));
-    let kept = |step: &&crate::build::Step| step.left_out || step.outcome == Some(Outcome::Success);
+    // What was masked is lost: who made it runs again.
+    let masked = |step: &crate::build::Step| {
+        step.outputs.values().any(|value| value.to_string().contains(redact::MASK))
+    };
+    let kept = |step: &&crate::build::Step| {
+        (step.left_out || step.conclusion == Some(Outcome::Success)) && !masked(step)
+    };
     let then = |step: &Step| build.step_named(&step.name.value).filter(kept);
     let kept: Vec<_> = pipeline.steps.iter().map(then).collect();
     let again = pipeline.with_dependents(kept.iter().map(Option::is_none).collect());
@@ -67,7 +80,8 @@ fn left_out(pipeline: &Pipeline, build: &Build) -> Vec<Option<LeftOut>> {
         let then = then.filter(|then| then.left_out || !again)?;
         let succeeded = || format!("succeeded in build {name}");
         let reason = then.reason.clone().filter(|_| then.left_out).unwrap_or_else(succeeded);
-        Some(LeftOut { reason, outputs: then.outputs.clone() })
+        let attempts = then.attempts.last().map_or(then.kept_attempts, |last| last.attempt);
+        Some(LeftOut { reason, attempts, outputs: then.outputs.clone() })
     };
     kept.into_iter().zip(again).map(left_out).collect()
 }
@@ -78,7 +92,7 @@ fn refuse_differences(build: &str, then: &Facts, now: &Facts) -> Result<(), Comm
     let mut different = Vec::new();
     let mut compare = |what: &str, then: Option<&str>, now: Option<&str>| {
         if then != now {
-            let short = |text: Option<&str>| text.map_or("unknown", |text| clip(text, 19)).to_owned();
+            let short = |text: Option<&str>| text.map_or("none", |text| clip(text, 19)).to_owned();
             different.push(format!("{what} (then {}, now {})", short(then), short(now)));
         }
     };

@@ -115,7 +115,7 @@ fn build(
         unnumbered: pipeline.require.history && number.is_none(),
         early,
     };
-    let redactor = Redactor::new(secrets.values());
+    let redactor = Redactor::new(secrets.hidden());
     let hidden = secrets::variables(&pipeline);
     let environment = Environment::new(&pipeline, &context, &params, secrets, hidden);
     let mut steps =

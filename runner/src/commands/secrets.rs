@@ -14,6 +14,9 @@ pub(super) struct Secrets {
     values: BTreeMap<String, String>,
     /// Why those have no value that only steps with an `if` name: these may not need them.
     missing: BTreeMap<String, Problem>,
+    /// The values of the others that the file declares, as far as they can be read: they are masked, too, for a
+    /// step of an earlier build may have left them in the workspace.
+    others: Vec<String>,
 }
 
 impl Secrets {
@@ -46,6 +49,9 @@ impl Secrets {
                 }
             }
         }
+        let unread =
+            pipeline.secrets.iter().filter(|secret| !secrets.values.contains_key(&secret.name.value));
+        secrets.others = unread.filter_map(|secret| read(workspace, secret).ok()).collect();
         Ok(secrets)
     }
 
@@ -54,9 +60,9 @@ impl Secrets {
         self.values.keys()
     }
 
-    /// The values.
-    pub(super) fn values(&self) -> impl Iterator<Item = &String> {
-        self.values.values()
+    /// All values that nobody is to see.
+    pub(super) fn hidden(&self) -> impl Iterator<Item = &String> {
+        self.values.values().chain(&self.others)
     }
 
     /// Name and value of each that the step names.

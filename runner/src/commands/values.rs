@@ -57,11 +57,13 @@ impl Values {
         }
     }
 
-    /// A step is decided.
+    /// A step is decided. One that succeeded in the build that this one takes up again did so for expressions, too.
     pub(super) fn decided(&mut self, step: usize, result: &StepFinished) {
+        let succeeded_then = result.left_out && result.attempts > 0;
+        let said = |outcome| if succeeded_then { Outcome::Success } else { outcome };
         self.steps[step] = Some(json!({
-            "outcome": result.outcome,
-            "conclusion": result.conclusion,
+            "outcome": said(result.outcome),
+            "conclusion": said(result.conclusion),
             "outputs": result.outputs,
             "attempt": result.attempts,
         }));
@@ -102,7 +104,8 @@ impl Values {
         }
         let worst = |field: &str| {
             let outcome = |step: &Value| serde_json::from_value::<Outcome>(step[field].clone()).ok();
-            known.clone().filter_map(outcome).max()
+            // A combination that was skipped makes the others no worse.
+            known.clone().filter_map(outcome).max_by_key(|outcome| (*outcome != Outcome::Skip, *outcome))
         };
         Some(json!({ "outcome": worst("outcome"), "conclusion": worst("conclusion") }))
     }

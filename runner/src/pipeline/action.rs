@@ -13,7 +13,6 @@ use super::{
     plugins::read_uses,
     policy::Defaults,
     reader::{Expected, Fields, Reader},
-    step::read_continue,
     values::{read_env, read_scalar},
 };
 
@@ -125,8 +124,7 @@ pub(super) fn read_use(reader: &mut Reader<'_>, fields: &Fields<'_>, path: &Valu
     let path = reader.plain_string(path, expected);
     let (given, given_at) = fields.get("with").map(|value| read_given(reader, value)).unwrap_or_default();
     let env = fields.get("env").map(|value| read_env(reader, value, None)).unwrap_or_default();
-    let continue_on_error = read_continue(reader, fields);
-    Some(Use { path: path?, file: None, given, given_at, env, continue_on_error })
+    Some(Use { path: path?, file: None, given, given_at, env })
 }
 
 type Given = (BTreeMap<String, Spanned<TemplateValue>>, BTreeMap<String, super::Span>);

@@ -91,7 +91,6 @@ pub(super) struct Use {
     /// Where the names of `given` stand.
     pub given_at: BTreeMap<String, Span>,
     pub env: Vec<(String, Template)>,
-    pub continue_on_error: bool,
 }
 
 /// An `if` with the steps that it reads.

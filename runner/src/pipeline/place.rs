@@ -49,7 +49,6 @@ struct Outer {
     conditions: Vec<Condition>,
     /// The steps that the file's own conditions are about, where a user has an `if`.
     within: Option<Range<usize>>,
-    continue_on_error: bool,
 }
 
 /// The steps of a name.
@@ -148,7 +147,6 @@ impl Placer<'_, '_> {
         step.needs = needs.to_vec();
         step.conditions = conditions;
         step.matrix.clone_from(&cell.values);
-        step.continue_on_error |= outer.continue_on_error;
         step.reads = self.reads(reads, index, local);
         self.steps.push(step);
         Group { steps: index..index + 1, last: vec![index] }
@@ -171,7 +169,6 @@ impl Placer<'_, '_> {
         let mut outer = local.outer.clone();
         outer.prefix.push_str(&prefix);
         outer.needs = needs.to_vec();
-        outer.continue_on_error |= used.continue_on_error;
         if element.condition.is_some() {
             // It is about what the use needs, not about the steps in it.
             let before = outer.within.as_ref().map_or(0, |within| within.start)..start;

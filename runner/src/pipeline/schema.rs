@@ -31,7 +31,17 @@ fn step() -> Value {
     plugin["properties"] = json!({ "uses": self::plugin() });
     let mut file = only(
         &["name", "uses"],
-        &["run", "include", "workdir", "timeout", "retry", "outputs", "reports", "secrets"],
+        &[
+            "run",
+            "include",
+            "workdir",
+            "timeout",
+            "retry",
+            "outputs",
+            "reports",
+            "secrets",
+            "continue_on_error",
+        ],
     );
     file["properties"] = is_file["properties"].clone();
     file["properties"]["with"] = json!({ "additionalProperties": scalar() });

@@ -162,7 +162,11 @@ fn matrix_schema() -> JsonValue {
 }
 
 /// Keys that belong to the steps of a used file, and what to do instead.
-const NOT_FOR_FILES: [(&str, &str); 6] = [
+const NOT_FOR_FILES: [(&str, &str); 7] = [
+    (
+        "continue_on_error",
+        "remove it; write it in the file's steps, or let what comes after have `\"if\": \"always()\"`",
+    ),
     ("secrets", "remove it; the file's own steps name the secrets that they get"),
     ("workdir", "remove it; write `workdir` in the file's steps, or in its `defaults`"),
     ("timeout", "remove it; write `timeout` in the file's steps, or in its `defaults`"),
@@ -172,12 +176,11 @@ const NOT_FOR_FILES: [(&str, &str); 6] = [
 ];
 
 /// More keys that an `include` does not take.
-const NOT_FOR_INCLUDES: [(&str, &str); 6] = [
+const NOT_FOR_INCLUDES: [(&str, &str); 5] = [
     ("name", "remove it, the steps have their own names; or write `uses` instead of `include`"),
     ("run", "remove it, or make two steps of it"),
     ("uses", "remove it, or make two steps of it"),
     ("env", "write `uses` instead of `include`, with a `name`; or `env` in the file itself"),
-    ("continue_on_error", "write `uses` instead of `include`, with a `name`"),
     ("matrix", "write `uses` instead of `include`, with a `name`: its steps need names of their own"),
 ];
 

@@ -26,6 +26,8 @@ pub(super) fn of(secret: &[u8]) -> Vec<Vec<u8>> {
         base64(value, &mut forms);
         url(value, &mut forms);
         json(value, &mut forms);
+        markup(value, &mut forms);
+        quoted(value, &mut forms);
     }
     forms
 }
@@ -101,6 +103,28 @@ fn json(value: &[u8], forms: &mut Vec<Vec<u8>>) {
     forms.push(html.into_bytes());
     forms.push(ascii.replace('/', "\\/").into_bytes());
     forms.push(ascii.into_bytes());
+}
+
+/// In XML and HTML, whatever of the five they escape.
+fn markup(value: &[u8], forms: &mut Vec<Vec<u8>>) {
+    let Ok(text) = std::str::from_utf8(value) else { return };
+    let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    let double = text.replace('"', "&quot;");
+    for apostrophe in ["&apos;", "&#39;", "&#x27;"] {
+        forms.push(double.replace('\'', apostrophe).into_bytes());
+    }
+    forms.push(double.into_bytes());
+    forms.push(text.into_bytes());
+}
+
+/// Within a shell's quotes, as `set -x` and others print it, and with a backslash before each special character.
+fn quoted(value: &[u8], forms: &mut Vec<Vec<u8>>) {
+    let Ok(text) = std::str::from_utf8(value) else { return };
+    forms.push(text.replace('\'', "'\\''").into_bytes());
+    forms.push(text.replace('\'', "'\"'\"'").into_bytes());
+    let special = |c: char| c.is_ascii_punctuation() && !"_-./:=@%+,^".contains(c) || c == ' ';
+    let escaped = |c: char| if special(c) { format!("\\{c}") } else { c.to_string() };
+    forms.push(text.chars().map(escaped).collect::<String>().into_bytes());
 }
 
 fn unicode(c: char) -> String {

@@ -104,6 +104,7 @@ fn step(step: &Step) -> Value {
         "outcome": step.outcome,
         "conclusion": step.conclusion,
         "flaky": step.flaky,
+        "shells": step.shells,
         "reason": step.reason,
         "summary": step.summary,
         "outputs": step.outputs,

@@ -107,11 +107,15 @@ impl Page {
             _ => String::new(),
         };
         let flaky = if step.flaky { " (flaky)" } else { "" };
+        let looked = if step.shells > 0 { " (somebody opened a shell)" } else { "" };
         let reason =
             step.reason.as_deref().map_or_else(String::new, |reason| format!(": {}", harmless_line(reason)));
         let details = step.attempts.last().map_or_else(String::new, details);
         let word = paint(self.style, step.outcome, outcome);
-        self.painted(&word, &format!("{}{details}{forgiven}{flaky}{reason}", harmless_line(&step.name)));
+        self.painted(
+            &word,
+            &format!("{}{details}{forgiven}{flaky}{looked}{reason}", harmless_line(&step.name)),
+        );
         // That a step waits for the one above goes without saying.
         let is_next = above.is_some_and(|above| step.needs == [above.name.as_str()]);
         if !step.needs.is_empty() && !is_next {

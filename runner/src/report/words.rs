@@ -97,10 +97,21 @@ pub(super) fn finished(step: &Step, body: &StepFinished, style: Style) -> Vec<St
     lines.extend(tests(&step.tests));
     lines.extend(artifacts(step));
     if let Some(summary) = &body.summary {
-        lines.extend(summary.lines().map(|line| format!("   {}", harmless_line(line))));
+        let mut rest = summary.lines();
+        lines.extend(
+            rest.by_ref().take(SUMMARY).map(|line| format!("   {}", harmless_line(text::clip(line, WIDE)))),
+        );
+        let more = rest.count();
+        if more > 0 {
+            lines.push(format!("   ... {more} more lines: dcd history show"));
+        }
     }
     lines
 }
+
+/// How many lines of a summary are shown when its step ends, and how much of each.
+const SUMMARY: usize = 50;
+const WIDE: usize = 1000;
 
 /// `failure, exit code 7, 1.2s`
 pub(super) fn ended(outcome: Outcome, code: Option<i32>, took: Option<u64>) -> String {
@@ -171,7 +182,8 @@ pub(super) fn log(log: &StepLog) -> Option<String> {
 }
 
 pub(super) fn lock_waiting(body: &LockWaiting) -> String {
-    harmless_line(&format!("waiting for the lock `{}`, which {} holds", body.lock, body.holder))
+    let since = body.since.map_or_else(String::new, |since| format!(" since {}", text::rfc3339(since)));
+    harmless_line(&format!("waiting for the lock `{}`, which {} holds{since}", body.lock, body.holder))
 }
 
 pub(super) fn lock_acquired(body: &LockAcquired) -> String {

@@ -130,7 +130,10 @@ fn a_worktree_has_its_repository() {
     let run = project.run("cd '../w t,x' && DCD_PULL=never ./dcd run");
     let text = text_of(&run, "dcd run");
     let tree: PathBuf = project.path().parent().unwrap().join("w t,x");
-    assert!(text.contains(&format!("Two\n{}\n", tree.display())), "{text}");
+    assert!(
+        text.contains(" test | Two\n") && text.contains(&format!(" test | {}\n", tree.display())),
+        "{text}"
+    );
     assert!(text.contains(&text_of(&project.run("git rev-parse HEAD"), "git")), "{text}");
 }
 

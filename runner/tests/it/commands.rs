@@ -299,6 +299,30 @@ fn what_programs_read_has_the_keys_that_are_promised() {
     summary.as_object_mut().unwrap().retain(|key, _| common.contains(&key.as_str()));
     assert_eq!(summary, *row, "a list's row is a part of the whole");
 
+    let facts = [
+        "container",
+        "dcd_version",
+        "definition",
+        "docker",
+        "git",
+        "host",
+        "image",
+        "params",
+        "plugins",
+        "secrets",
+        "user",
+    ];
+    assert_eq!(keys(&build["facts"]), facts);
+    assert_eq!(build["facts"]["definition"]["path"], "dcd.json");
+    let text = std::fs::read_to_string(project.path().join("dcd.json")).unwrap();
+    assert_eq!(build["facts"]["definition"]["text"], text);
+}
+
+#[test]
+fn what_programs_read_of_steps_has_the_keys_that_are_promised() {
+    let project = Project::new().scripts(&["echo one", "exit 3", "true"]);
+    project.run(&["run"]).expect(1);
+    let build = project.show("1");
     let steps = build["steps"].as_array().unwrap();
     for step in steps {
         assert_eq!(
@@ -313,6 +337,7 @@ fn what_programs_read_has_the_keys_that_are_promised() {
                 "outcome",
                 "outputs",
                 "reason",
+                "shells",
                 "summary",
                 "tests",
                 "type"
@@ -339,23 +364,6 @@ fn what_programs_read_has_the_keys_that_are_promised() {
     }
     assert_eq!(steps[0]["attempts"][0]["output_bytes"], 4);
     assert_eq!((&steps[2]["outcome"], &steps[2]["attempts"]), (&json!("skip"), &json!([])));
-    let facts = [
-        "container",
-        "dcd_version",
-        "definition",
-        "docker",
-        "git",
-        "host",
-        "image",
-        "params",
-        "plugins",
-        "secrets",
-        "user",
-    ];
-    assert_eq!(keys(&build["facts"]), facts);
-    assert_eq!(build["facts"]["definition"]["path"], "dcd.json");
-    let text = std::fs::read_to_string(project.path().join("dcd.json")).unwrap();
-    assert_eq!(build["facts"]["definition"]["text"], text);
 }
 
 #[test]

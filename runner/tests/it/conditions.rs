@@ -126,7 +126,34 @@ fn a_lock_does_not_outlive_who_held_it() {
     }
     first.signal(Signal::KILL);
     first.finish().expect(137);
+    // What the killed build was doing goes on, and the lock is about that.
+    let second = project.spawn(&["run"]);
+    second.wait_for("shop #1 of ada@example.com");
+    assert!(!project.path().join("here.2").exists());
     project.write("go.2", "");
-    project.run(&["run"]).expect(0);
     project.write("go.1", "");
+    second.finish().expect(0);
+    assert_eq!(fs::read_to_string(project.path().join("log")).unwrap(), "begin\nend\nbegin\nend\n");
+}
+
+#[test]
+fn a_process_that_is_left_behind_holds_no_lock() {
+    let project = Project::new().pipeline(json!({
+        "lock": "deploy",
+        "steps": [{ "name": "a", "run": "setsid sleep 30 >&- 2>&- &" }],
+    }));
+    project.run(&["run"]).expect(0);
+    project.run(&["run"]).expect(0);
+}
+
+#[test]
+fn a_build_within_a_step_does_not_wait_for_the_lock_around_it() {
+    let dcd = env!("CARGO_BIN_EXE_dcd");
+    let project = Project::new().pipeline(json!({
+        "lock": "deploy",
+        "steps": [{ "name": "a", "run": format!("test -n \"${{INNER-}}\" || INNER=1 {dcd} run") }],
+    }));
+    let run = project.run(&["run"]);
+    run.expect(1);
+    assert!(run.out.contains("in a step of which this build runs"), "{}", run.out);
 }

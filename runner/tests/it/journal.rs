@@ -220,9 +220,16 @@ fn what_is_no_journal_hides_no_build() {
 fn a_workspace_that_cannot_be_written_to() {
     let project = Project::new().scripts(&["true"]).file(".dcd", "a file where the directory should be");
     insta::assert_snapshot!(project.run(&["run"]).expect(3).err, @r#"
-    error: cannot create the journal [ROOT]/shop/.dcd/builds/[ID]: Not a directory (os error 20)
+    error: cannot create the journal [ROOT]/shop/.dcd: Not a directory (os error 20)
     help: make the workspace writable for dcd, and free space on its disk
     "#);
+    let project = Project::new().scripts(&["true"]);
+    std::os::unix::fs::symlink("/nowhere/at/all", project.path().join(".dcd")).unwrap();
+    let run = project.run(&["run"]);
+    assert!(run.expect(3).err.contains("cannot create the journal"), "{}", run.err);
+    let project = Project::new().scripts(&["true"]);
+    let run = project.run(&["run", "--report", "junit=/proc/no/such/place.xml"]);
+    assert!(run.expect(3).err.contains("cannot be written"), "{}", run.err);
     if rustix::process::geteuid().is_root() {
         // Root may write anywhere.
         return;

@@ -93,6 +93,55 @@ fn a_retry_runs_what_did_not_succeed_and_what_comes_after() {
 }
 
 #[test]
+fn what_succeeded_before_did_so_for_expressions_too() {
+    let project = Project::new().pipeline(json!({ "steps": [
+        { "name": "a", "run": "true" },
+        { "name": "lint", "run": "echo lint >>log; false", "continue_on_error": true },
+        { "name": "b", "run": "test -e go", "needs": ["a"] },
+        { "name": "deploy", "run": "true", "if": "steps.a.outcome == 'success' && steps.a.attempt == 1" },
+        { "name": "undo", "run": "false", "needs": ["b"], "if": "always() && steps.a.outcome != 'success'" },
+    ] }));
+    project.run(&["run", "--jobs", "1"]).expect(1);
+    project.write("go", "");
+    project.run(&["retry"]).expect(0);
+    assert_eq!(
+        course(&project.show("2")),
+        [
+            "a skip succeeded in build #1",
+            "lint skip succeeded in build #1",
+            "b success",
+            "deploy success",
+            "undo skip its `if` does not hold: always() && steps.a.outcome != 'success'",
+        ],
+        "a failure that was forgiven is no reason to run again"
+    );
+    assert_eq!(std::fs::read_to_string(project.path().join("log")).unwrap(), "lint\n");
+    // What was never run is no success.
+    project.run(&["run", "--only", "deploy"]).expect(0);
+    assert_eq!(project.show("3")["steps"][3]["outcome"], "skip");
+}
+
+#[test]
+fn a_retry_never_hands_on_what_was_masked() {
+    let project = Project::new().env("CI_TOKEN", "hush-hush").pipeline(json!({
+        "secrets": { "TOKEN": { "env": "CI_TOKEN" } },
+        "steps": [
+            { "name": "make", "run": "echo url=https://u:$TOKEN@h/ >>\"$DCD_OUTPUT\"", "secrets": ["TOKEN"] },
+            {
+                "name": "use", "run": "printf %s \"$URL\" | wc -c; test -e go",
+                "env": { "URL": "${{ steps.make.outputs.url }}" },
+            },
+        ],
+    }));
+    project.run(&["run"]).expect(1);
+    assert_eq!(project.show("1")["steps"][0]["outputs"]["url"], "https://u:***@h/");
+    project.write("go", "");
+    project.run(&["retry"]).expect(0);
+    assert_eq!(course(&project.show("2")), ["make success", "use success"], "who made it runs again");
+    assert_eq!(project.logs(&["2", "use"]), b"22\n");
+}
+
+#[test]
 fn a_retry_needs_the_same_definition_and_keeps_params() {
     let project = Project::new().pipeline(json!({
         "params": { "n": { "type": "integer", "default": 1 } },

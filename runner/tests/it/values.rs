@@ -112,6 +112,27 @@ fn secrets_reach_those_that_name_them_and_no_sink() {
 }
 
 #[test]
+fn a_secret_is_masked_whoever_prints_it() {
+    let project = Project::new().env("CI_TOKEN", "hush'hush&<x>").pipeline(json!({
+        "secrets": { "TOKEN": { "env": "CI_TOKEN" }, "OTHER": { "env": "NOT_SET" } },
+        "steps": [
+            { "name": "login", "run": "echo \"token=$TOKEN\" >creds", "secrets": ["TOKEN"] },
+            { "name": "use", "run": "cat creds; echo \"hush'\\\\''hush&<x> hush&apos;hush&amp;&lt;x&gt;\"" },
+            { "name": "rare", "run": "true", "secrets": ["OTHER"], "if": "false" },
+        ],
+    }));
+    project.run(&["run"]).expect(0);
+    assert_eq!(project.logs(&["1", "use"]), b"token=***\n*** ***\n");
+    // Also when the step that gets the secret is left out.
+    project.run(&["run", "--skip", "login"]).expect(0);
+    assert_eq!(project.logs(&["2", "use"]), b"token=***\n*** ***\n");
+    assert_eq!(project.show("1")["facts"]["secrets"], json!(["TOKEN"]));
+    // Only a step that runs needs its secret.
+    let run = project.run(&["run", "--only", "login", "--only", "use"]);
+    run.expect(0);
+}
+
+#[test]
 fn a_secret_that_is_not_there() {
     let project = Project::new().pipeline(json!({
         "secrets": { "TOKEN": { "env": "CI_TOKEN" }, "KEY": { "file": "key.pem" } },

@@ -49,7 +49,9 @@ pub struct StepSpec {
 pub struct LeftOut {
     /// "left out by --only".
     pub reason: String,
-    /// What it gave when it succeeded in an earlier build.
+    /// How many attempts there were when it succeeded in an earlier build; 0 when it did not.
+    pub attempts: u32,
+    /// What it gave then.
     pub outputs: BTreeMap<String, serde_json::Value>,
 }
 
@@ -219,8 +221,12 @@ impl State {
     fn consider(&mut self, step: StepIndex, now: Duration, effects: &mut Vec<Effect>) {
         let spec = &mut self.specs[step];
         if let Some(left_out) = spec.left_out.take() {
-            let result =
-                StepFinished { left_out: true, outputs: left_out.outputs, ..skipped(left_out.reason) };
+            let result = StepFinished {
+                left_out: true,
+                attempts: left_out.attempts,
+                outputs: left_out.outputs,
+                ..skipped(left_out.reason)
+            };
             return self.conclude(step, result, false, now, effects);
         }
         let at_once = self.cancelling.is_some_and(|cancelling| cancelling.at_once);

@@ -188,7 +188,7 @@ fn a_condition_that_does_not_hold_is_neutral() {
 #[test]
 fn what_is_left_out_is_neutral_and_gives_its_outputs() {
     let outputs = BTreeMap::from([("tag".to_owned(), "v1".into())]);
-    let left_out = LeftOut { reason: "left out by --only".into(), outputs: outputs.clone() };
+    let left_out = LeftOut { attempts: 0, reason: "left out by --only".into(), outputs: outputs.clone() };
     let out = StepSpec { left_out: Some(left_out), ..with_if(&[None], spec(0, &[])) };
     let mut state = State::new(vec![out, spec(1, &[0])], OPTIONS);
     let effects = state.handle(Input::Start, SECOND);
