@@ -54,7 +54,7 @@ impl Attempt {
     }
 
     async fn end(mut self, processes: &Processes, products: &Products, line: &mut Line) -> StepEnd {
-        let handover = match products.begin(self.step, self.number) {
+        let mut handover = match products.begin(self.step, self.number) {
             Ok(handover) => handover,
             Err(problem) => return StepEnd::error(problem),
         };

@@ -6,11 +6,11 @@ use std::{
     io::{self, Read},
     os::fd::OwnedFd,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use rustix::{
-    fs::{AtFlags, FileType, Mode, OFlags},
+    fs::{AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_NOW},
     io::Errno,
 };
 
@@ -29,19 +29,37 @@ const LIMIT: usize = output_file::MAX_SIZE;
 /// Where the steps of one build hand over what they have to say.
 #[derive(Clone)]
 pub struct Products {
-    /// The build's own directory, held open: whatever a step puts in its place, nothing else is read.
-    directory: Arc<OwnedFd>,
+    place: Arc<Place>,
     path: PathBuf,
     /// Whom the files are given to.
     owner: Owner,
 }
 
+/// The build's own directory.
+struct Place {
+    /// Held open: whatever a step puts in its place, nothing else is read.
+    directory: OwnedFd,
+    /// Files that no step has touched. They get a new name for the next attempt: making and deleting thousands of
+    /// files a second costs file systems more than all else that an attempt costs us.
+    spare: Mutex<Vec<Made>>,
+}
+
+/// A file as it was made.
+struct Made {
+    name: String,
+    inode: u64,
+    mode: u32,
+    owner: u32,
+}
+
 /// The files of one attempt.
 pub struct Handover {
     products: Products,
-    output: String,
-    summary: String,
+    output: Made,
+    summary: Made,
     began: Moment,
+    /// Something that the attempt started lives on, and may have the files open.
+    outlived: bool,
 }
 
 /// A file's time: seconds and nanoseconds.
@@ -52,33 +70,45 @@ impl Products {
     pub fn at(path: &Path, owner: Owner) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = rustix::fs::open(path, flags, Mode::empty())?;
-        Ok(Products { directory: Arc::new(directory), path: path.to_owned(), owner })
+        let place = Place { directory, spare: Mutex::default() };
+        Ok(Products { place: Arc::new(place), path: path.to_owned(), owner })
     }
 
     /// Makes the files of an attempt, empty.
     pub fn begin(&self, step: StepIndex, attempt: u32) -> Result<Handover, Problem> {
         let name = |what: &str| format!("{what}-{step}-{attempt}");
-        let (output, summary) = (name("output"), name("summary"));
-        let made = self.make(&summary).and_then(|_| self.make(&output));
+        let make = |what: &str| self.make(name(what)).map_err(|error| self.unwritable(&error.into()));
+        let (summary, _) = make("summary")?;
         // The time that a file gets is the clock that a report's time is compared with: the file system's own,
         // which may be some milliseconds, or on a server anything, behind ours.
-        let began = made.map_err(|error| self.unwritable(&error.into()))?;
-        Ok(Handover { products: self.clone(), output, summary, began })
+        let (output, began) = make("output")?;
+        Ok(Handover { products: self.clone(), output, summary, began, outlived: false })
     }
 
-    fn make(&self, name: &str) -> Result<Moment, Errno> {
+    /// An empty file, and its time.
+    fn make(&self, name: String) -> Result<(Made, Moment), Errno> {
+        let spare = self.place.spare().pop();
+        let stat = match spare.and_then(|spare| self.place.renew(&spare, &name).ok()) {
+            Some(stat) => stat,
+            None => self.create(&name)?,
+        };
+        let made = Made { name, inode: stat.st_ino, mode: stat.st_mode, owner: stat.st_uid };
+        Ok((made, (stat.st_mtime, stat.st_mtime_nsec)))
+    }
+
+    fn create(&self, name: &str) -> Result<Stat, Errno> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let mode = Mode::from_raw_mode(0o666);
-        let file = match rustix::fs::openat(&self.directory, name, flags, mode) {
+        let directory = &self.place.directory;
+        let file = match rustix::fs::openat(directory, name, flags, mode) {
             Err(Errno::EXIST) => {
-                rustix::fs::unlinkat(&self.directory, name, AtFlags::empty())?;
-                rustix::fs::openat(&self.directory, name, flags, mode)?
+                rustix::fs::unlinkat(directory, name, AtFlags::empty())?;
+                rustix::fs::openat(directory, name, flags, mode)?
             }
             opened => opened?,
         };
         self.owner.give_open(&file);
-        let stat = rustix::fs::fstat(&file)?;
-        Ok((stat.st_mtime, stat.st_mtime_nsec))
+        rustix::fs::fstat(&file)
     }
 
     fn unwritable(&self, error: &io::Error) -> Problem {
@@ -97,7 +127,8 @@ impl Products {
 
     /// What is in the file, or why it is not to be read.
     fn read(&self, name: &str) -> Result<Vec<u8>, Unreadable> {
-        let stat = rustix::fs::statat(&self.directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        let directory = &self.place.directory;
+        let stat = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(Unreadable::Replaced);
         }
@@ -106,7 +137,7 @@ impl Products {
         }
         // It may have become something else meanwhile: a link, or a FIFO that nobody writes to.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let file = File::from(rustix::fs::openat(&self.directory, name, flags, Mode::empty())?);
+        let file = File::from(rustix::fs::openat(directory, name, flags, Mode::empty())?);
         if !file.metadata().map_err(Unreadable::Io)?.is_file() {
             return Err(Unreadable::Replaced);
         }
@@ -114,10 +145,46 @@ impl Products {
         file.take(LIMIT as u64 + 1).read_to_end(&mut bytes).map_err(Unreadable::Io)?;
         Ok(bytes)
     }
+}
 
-    fn remove(&self, name: &str) {
-        // What the step put there instead stays in the build's directory, where it harms nobody.
-        let _ = rustix::fs::unlinkat(&self.directory, name, AtFlags::empty());
+impl Place {
+    fn spare(&self) -> MutexGuard<'_, Vec<Made>> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives a spare file its new name and the time of now.
+    fn renew(&self, spare: &Made, name: &str) -> Result<Stat, Errno> {
+        rustix::fs::renameat(&self.directory, &spare.name, &self.directory, name)?;
+        let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+        let times = Timestamps { last_access: now, last_modification: now };
+        rustix::fs::utimensat(&self.directory, name, &times, AtFlags::SYMLINK_NOFOLLOW)?;
+        self.untouched(spare, name).ok_or(Errno::EXIST)
+    }
+
+    /// The file's state, if it is the one that was made, and as it was made.
+    fn untouched(&self, made: &Made, name: &str) -> Option<Stat> {
+        let stat = rustix::fs::statat(&self.directory, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        let same = (stat.st_ino, stat.st_mode, stat.st_uid) == (made.inode, made.mode, made.owner);
+        (same && stat.st_size == 0 && stat.st_nlink == 1).then_some(stat)
+    }
+
+    /// Keeps what can be used again, and removes the rest.
+    fn give_back(&self, made: &mut Made, outlived: bool) {
+        let made = Made { name: std::mem::take(&mut made.name), ..*made };
+        if !outlived && self.untouched(&made, &made.name).is_some() {
+            self.spare().push(made);
+        } else {
+            // What the step put there instead stays in the build's directory, where it harms nobody.
+            let _ = rustix::fs::unlinkat(&self.directory, &made.name, AtFlags::empty());
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        for made in self.spare().drain(..) {
+            let _ = rustix::fs::unlinkat(&self.directory, &made.name, AtFlags::empty());
+        }
     }
 }
 
@@ -141,7 +208,7 @@ impl Handover {
     /// The variables that tell the process where the files are.
     pub fn env(&self) -> [(String, String); 2] {
         let path = |name: &str| self.products.path.join(name).display().to_string();
-        [("DCD_OUTPUT".into(), path(&self.output)), ("DCD_SUMMARY".into(), path(&self.summary))]
+        [("DCD_OUTPUT".into(), path(&self.output.name)), ("DCD_SUMMARY".into(), path(&self.summary.name))]
     }
 
     /// When the attempt began, by the clock of the workspace's file system.
@@ -150,7 +217,8 @@ impl Handover {
     }
 
     /// Puts what the step wrote into its end. What is wrong with its outputs makes a success an error.
-    pub fn take(&self, end: &mut StepEnd) -> Vec<StepLog> {
+    pub fn take(&mut self, end: &mut StepEnd) -> Vec<StepLog> {
+        self.outlived = end.leaked;
         let mut said = Vec::new();
         match self.outputs() {
             Ok(outputs) => {
@@ -162,7 +230,7 @@ impl Handover {
             }
             Err(Problem { message, .. }) => said.push(warning(message)),
         }
-        match self.products.read(&self.summary) {
+        match self.products.read(&self.summary.name) {
             Ok(bytes) => end.summary = summary(bytes, &mut said),
             Err(why) => said.push(warning(why.sentence("DCD_SUMMARY"))),
         }
@@ -173,7 +241,7 @@ impl Handover {
         let append = "write to the file that is there: echo \"name=value\" >>\"$DCD_OUTPUT\"";
         let bytes = self
             .products
-            .read(&self.output)
+            .read(&self.output.name)
             .map_err(|why| Problem::new(why.sentence("DCD_OUTPUT"), append))?;
         if bytes.len() > LIMIT {
             return Err(Problem::new(
@@ -189,8 +257,8 @@ impl Handover {
 
 impl Drop for Handover {
     fn drop(&mut self) {
-        self.products.remove(&self.output);
-        self.products.remove(&self.summary);
+        self.products.place.give_back(&mut self.output, self.outlived);
+        self.products.place.give_back(&mut self.summary, self.outlived);
     }
 }
 

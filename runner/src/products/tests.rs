@@ -21,7 +21,7 @@ fn place() -> (tempfile::TempDir, Products) {
 /// What becomes of a success when the step did this to its two files: its end, and what is said.
 fn after(work: impl FnOnce(&Path, &Path)) -> (StepEnd, Vec<String>) {
     let (workspace, products) = place();
-    let handover = products.begin(3, 1).unwrap();
+    let mut handover = products.begin(3, 1).unwrap();
     let [(_, output), (_, summary)] = handover.env();
     work(Path::new(&output), Path::new(&summary));
     let mut end = StepEnd::new(Outcome::Success);
@@ -113,7 +113,7 @@ fn what_is_too_much_is_said() {
 #[test]
 fn a_failure_stays_one_with_bad_outputs() {
     let (_workspace, products) = place();
-    let handover = products.begin(0, 2).unwrap();
+    let mut handover = products.begin(0, 2).unwrap();
     fs::write(&handover.env()[0].1, "nonsense\n").unwrap();
     let mut end = StepEnd::new(Outcome::Failure);
     let said = handover.take(&mut end);
@@ -237,4 +237,34 @@ async fn collecting_can_be_stopped_while_nobody_listens() {
         let both = async { tokio::join!(reading, collecting) };
         tokio::time::timeout(Duration::from_secs(20), both).await.unwrap();
     }
+}
+
+#[test]
+fn only_files_that_nobody_touched_are_used_again() {
+    let build = tempfile::tempdir().unwrap();
+    let products = Products::at(build.path(), Owner::of(build.path())).unwrap();
+    let names = || {
+        let mut names: Vec<_> = fs::read_dir(build.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    };
+    drop(products.begin(0, 1).unwrap());
+    assert_eq!(names(), ["output-0-1", "summary-0-1"], "they wait");
+    let handover = products.begin(1, 1).unwrap();
+    assert_eq!(names(), ["output-1-1", "summary-1-1"], "under new names");
+    let [(_, output), (_, summary)] = handover.env();
+    fs::write(&output, "a=1\n").unwrap();
+    fs::set_permissions(&summary, std::os::unix::fs::PermissionsExt::from_mode(0o400)).unwrap();
+    drop(handover);
+    assert_eq!(names(), Vec::<String>::new(), "neither is as it was");
+    let mut handover = products.begin(2, 1).unwrap();
+    handover.take(&mut StepEnd { leaked: true, ..StepEnd::new(Outcome::Success) });
+    drop(handover);
+    assert_eq!(names(), Vec::<String>::new(), "somebody may still write to them");
+    drop(products.begin(3, 1).unwrap());
+    drop(products);
+    assert_eq!(names(), Vec::<String>::new(), "the build is over");
 }
