@@ -27,6 +27,7 @@ fn after(work: impl FnOnce(&Path, &Path)) -> (StepEnd, Vec<String>) {
     let mut end = StepEnd::new(Outcome::Success);
     let said = handover.take(&mut end).into_iter().map(|log| log.message).collect();
     drop(handover);
+    drop(products);
     let left = fs::read_dir(workspace.path().join(".dcd/builds/0a")).map_or(0, Iterator::count);
     assert!(left <= 1, "only what the step put there itself stays");
     (end, said)
