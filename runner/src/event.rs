@@ -333,7 +333,7 @@ pub struct StepFinished {
     pub outcome: Outcome,
     /// What counts, after `continue_on_error`.
     pub conclusion: Outcome,
-    /// How many attempts there were.
+    /// How many attempts there were; of a step that a retry left out, those of the earlier build.
     pub attempts: u32,
     /// It succeeded, but not at the first attempt.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]

@@ -30,8 +30,16 @@ pub(super) struct Prepared {
     /// Of each step.
     pub(super) left_out: Vec<Option<LeftOut>>,
     pub(super) secrets: Secrets,
-    /// The id of the build that this one takes up again.
-    pub(super) retry_of: Option<String>,
+    /// The build that this one takes up again.
+    pub(super) again: Option<Again>,
+}
+
+/// What a build is that takes up another one.
+pub(super) struct Again {
+    /// The other one's id.
+    pub(super) of: String,
+    /// What was found the same as then: so it is also what is recorded.
+    pub(super) facts: Facts,
 }
 
 /// A pipeline with its params' values.
@@ -120,11 +128,11 @@ impl Prepared {
         workspace: PathBuf,
         bound: Bound,
         left_out: Vec<Option<LeftOut>>,
-        retry_of: Option<String>,
+        again: Option<Again>,
     ) -> Result<Self, CommandError> {
         let Bound { loaded, params } = bound;
         let secrets = Secrets::resolve(&workspace, &loaded.pipeline, |step| left_out[step].is_none())?;
-        Ok(Prepared { workspace, loaded, params, left_out, secrets, retry_of })
+        Ok(Prepared { workspace, loaded, params, left_out, secrets, again })
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
     commands::{
         builds::Builds,
         collect, load,
-        prepare::{self, Prepared},
+        prepare::{self, Again, Prepared},
         run,
     },
     engine::LeftOut,
@@ -58,7 +58,7 @@ pub(super) fn retry(args: &RetryArgs) -> Result<Exit, CommandError> {
             "run all of it again: dcd run",
         ));
     }
-    let prepared = Prepared::of(workspace, bound, left_out, Some(build.id.clone()))?;
+    let prepared = Prepared::of(workspace, bound, left_out, Some(Again { of: build.id.clone(), facts }))?;
     run::execute(prepared, &args.how)
 }
 

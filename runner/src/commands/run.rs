@@ -47,9 +47,12 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit, CommandError> {
 pub(super) fn execute(prepared: Prepared, how: &HowArgs) -> Result<Exit, CommandError> {
     let mode = screen::mode(how.shown.output)?;
     // While git and Docker answer, plugins are compiled.
-    let collecting = collect::start(&prepared.workspace);
+    let known = prepared.again.as_ref().map(|again| again.facts.clone());
+    let collecting = known.is_none().then(|| collect::start(&prepared.workspace));
     let plugins = load::plugins(&prepared.workspace, &prepared.loaded)?;
-    let mut facts = collecting.finish(&prepared.loaded, plugins.records.clone());
+    let collected = collecting.map(|collecting| collecting.finish(&prepared.loaded, Vec::new()));
+    let mut facts = collected.or(known).unwrap_or_default();
+    facts.plugins.clone_from(&plugins.records);
     facts.params.clone_from(&prepared.params[0]);
     facts.secrets = prepared.secrets.names().cloned().collect();
     requirements::check(&prepared.loaded.pipeline, &facts)?;
@@ -75,8 +78,7 @@ fn build(
     let reaper = Reaper::start().map_err(|error| no_signals(&error))?;
     let processes = Processes::new(reaper);
 
-    let Prepared { workspace, loaded: Loaded { pipeline, .. }, params, left_out, secrets, retry_of } =
-        prepared;
+    let Prepared { workspace, loaded: Loaded { pipeline, .. }, params, left_out, secrets, again } = prepared;
     let id = Uuid::now_v7();
     let store = Store::at(&workspace);
     let (place, mut journal) = store.create_build(&id.to_string()).map_err(|error| journal_error(&error))?;
@@ -88,7 +90,7 @@ fn build(
 
     // Kept before anybody is asked for a number: from here on the build is found, whatever happens.
     let opening = journal
-        .append(None, started(&pipeline, &context, retry_of))
+        .append(None, started(&pipeline, &context, again.map(|again| again.of)))
         .map_err(|error| journal_error(&error))?;
 
     let mut replication = match (&plugins.host, plugins.history.take()) {

@@ -58,7 +58,10 @@ impl Schema {
         findings.retain(|found| !found.missing.as_ref().is_some_and(is_meant));
         // What an expression will be is not known yet.
         let expression = |found: &Finding| {
-            let around = |pointer: &String| pointer.starts_with(&found.pointer);
+            let around = |pointer: &String| {
+                let rest = pointer.strip_prefix(&found.pointer);
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            };
             !found.key && found.missing.is_none() && with.templates.keys().any(around)
         };
         findings.retain(|found| !expression(found));
@@ -372,6 +375,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::pipeline::expression::Template;
 
     fn check(schema: &Value, with: Value) -> Vec<String> {
         let schema = Schema::parse(&"p".into(), &schema.to_string()).unwrap();
@@ -382,6 +386,23 @@ mod tests {
             None => error.message,
         };
         schema.check(&with).into_iter().map(say).collect()
+    }
+
+    #[test]
+    fn an_expression_excuses_its_own_setting_only() {
+        let schema = json!({
+            "properties": { "url": { "type": "integer" }, "url_count": { "type": "integer" } },
+        });
+        let schema = Schema::parse(&"p".into(), &schema.to_string()).unwrap();
+        let with = Json {
+            value: json!({ "url": "x", "url_count": "${{ params.n }}" }),
+            templates: BTreeMap::from([("/url_count".to_owned(), Template::plain("${{ params.n }}"))]),
+            spans: BTreeMap::from([(String::new(), 0..1)]),
+            keys: BTreeMap::new(),
+        };
+        let said: Vec<_> = schema.check(&with).into_iter().map(|error| error.message).collect();
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert!(said[0].starts_with("`url` of plugin p must be"), "{said:?}");
     }
 
     fn http() -> Value {
