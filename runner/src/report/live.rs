@@ -393,7 +393,8 @@ mod tests {
         let curtain = live.curtain();
         let mut teller = Teller::new(live, Style::PLAIN);
         Story::new(&["a"]).start("a", 1).tell(&mut teller);
-        while !got.0.lock().unwrap().ends_with(b"s\x1b[J") {
+        let drawn = |got: &Got| got.0.lock().unwrap().ends_with(b"1 running, 0s\x1b[J");
+        while !drawn(&got) {
             std::thread::sleep(FRAME / 10);
         }
         curtain();
