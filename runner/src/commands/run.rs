@@ -26,7 +26,7 @@ use crate::{
     },
     error::{CommandError, Exit},
     event::{self, Body, BuildNumbered, BuildStarted, Outcome, StepPlan, UnixMs},
-    exec::{Processes, Reaper, shell},
+    exec::{Processes, Reaper, promptness, shell},
     facts::Facts,
     git,
     history::{self, UploadError},
@@ -134,6 +134,7 @@ fn build(
     if let (Some(replication), None) = (&mut replication, number) {
         replication.tell_late(late_sender);
     }
+    promptness::ask();
     let ended = runtime.block_on(course.run(dispatcher, specs, lock, interrupts, late)).map_err(run_error);
     processes.kill_all();
     let (end, journal) = ended?;

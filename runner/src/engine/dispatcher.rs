@@ -19,6 +19,9 @@ use crate::{
 
 /// Messages of steps that may wait. Each may hold a piece of output, so this bounds the memory.
 const MESSAGES: usize = 4;
+/// How long events are gathered before they are shown: nobody sees less, and thousands of them a second would wake
+/// the thread that shows them as often.
+const GATHERING: Duration = Duration::from_millis(2);
 /// Pieces of output that may wait to be shown.
 const SHOWN_LATER: usize = 16;
 
@@ -300,6 +303,10 @@ impl Show {
                     // Who asked may have been stopped meanwhile.
                     let _ = seen.send(());
                 }
+                if events.is_empty() && !events.is_closed() {
+                    // Unparked by the end.
+                    std::thread::park_timeout(GATHERING);
+                }
             }
         });
         let thread = thread.map_err(|error| error.to_string())?;
@@ -326,6 +333,9 @@ impl Show {
     /// Waits until all is shown, or until somebody is tired of waiting for a terminal that stands still.
     async fn finish(&mut self, interrupts: &mut mpsc::UnboundedReceiver<i32>) -> Result<(), String> {
         self.events = None;
+        if let Some(thread) = &self.thread {
+            thread.thread().unpark();
+        }
         tokio::select! {
             _ = &mut self.ended => {}
             Some(_) = interrupts.recv() => return Ok(()),

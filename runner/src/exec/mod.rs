@@ -7,6 +7,7 @@ mod end;
 mod family;
 mod follow;
 mod output;
+pub mod promptness;
 mod reaper;
 pub mod shell;
 #[cfg(test)]
