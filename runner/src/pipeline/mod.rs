@@ -15,6 +15,7 @@ mod embed;
 mod excerpt;
 pub mod expression;
 mod file;
+mod grants_file;
 mod json;
 mod matrix;
 mod model;
@@ -35,8 +36,9 @@ mod values;
 
 pub use diagnostic::Diagnostic;
 pub(crate) use diagnostic::{did_you_mean, printable};
+pub use grants_file::parse_grants;
 pub use model::{
-    Action, Allow, Command, Condition, FsGrant, GitRequirement, HistoryBlock, Json, Lock, Param, ParamType,
+    Action, Allow, Command, Condition, FsGrant, GitRequirement, GrantsFile, HistoryBlock, Json, Lock, Param, ParamType,
     Pipeline, PluginBlock, Reports, Require, Retry, Scope, Secret, SecretSource, Source, Span, Spanned, Step,
     TemplateValue,
 };

@@ -42,7 +42,7 @@ pub(super) const PLUGIN: Keys = Keys {
     misplaced: &[],
 };
 
-const ALLOW: Keys = Keys {
+pub(super) const ALLOW: Keys = Keys {
     place: "`allow`",
     allowed: &[
         Key::new(
@@ -146,7 +146,7 @@ fn read_plugin(reader: &mut Reader<'_>, at: Span, value: &Value<'_>) -> Option<P
     Some(PluginBlock { span: at, path, sha256, allow })
 }
 
-fn read_allow(reader: &mut Reader<'_>, value: &Value<'_>) -> Allow {
+pub(super) fn read_allow(reader: &mut Reader<'_>, value: &Value<'_>) -> Allow {
     let expected = Expected { name: "`allow`", example: r#""allow": { "http": ["https://example.com"] }"# };
     let Some(object) = reader.object(value, expected) else { return Allow::default() };
     let fields = reader.fields(object, &ALLOW);
