@@ -11,10 +11,11 @@ use sha2::{Digest, Sha256};
 use crate::{
     error::{CommandError, Exit},
     facts,
-    pipeline::{self, Action, Allow, Diagnostic, HistoryBlock, Pipeline},
+    pipeline::{self, Action, Diagnostic, HistoryBlock, Pipeline},
     plugin::{
         Grants, Host, PluginError,
         backend::HistoryPlugin,
+        grants_file,
         locate::{Located, Locator},
         step::StepPlugin,
     },
@@ -182,9 +183,10 @@ fn load_step(
     plugins: &mut Plugins,
 ) -> Result<StepPlugin, PluginError> {
     let located = locator.find(&name.value, &name.span)?;
-    let allow = allow(pipeline, &name.value);
-    let loaded = StepPlugin::load(plugins.host()?, &located, allow, workspace)?;
-    plugins.records.push(record(&located, allow, workspace));
+    let grants = grants(&located, pipeline, workspace, &name.span)?;
+    let record = record(&located, &grants, workspace);
+    let loaded = StepPlugin::load(plugins.host()?, &located, grants)?;
+    plugins.records.push(record);
     plugins.steps.insert(name.value.clone(), loaded.clone());
     Ok(loaded)
 }
@@ -198,9 +200,10 @@ fn load_history(
     plugins: &mut Plugins,
 ) -> Result<Vec<PluginError>, PluginError> {
     let located = locator.find(&history.uses.value, &history.uses.span)?;
-    let allow = allow(pipeline, &history.uses.value);
-    let (backend, wrong) = HistoryPlugin::load(plugins.host()?, &located, allow, workspace, &history.with)?;
-    plugins.records.push(record(&located, allow, workspace));
+    let grants = grants(&located, pipeline, workspace, &history.uses.span)?;
+    let record = record(&located, &grants, workspace);
+    let (backend, wrong) = HistoryPlugin::load(plugins.host()?, &located, grants, &history.with)?;
+    plugins.records.push(record);
     plugins.history = Some(backend);
     Ok(wrong)
 }
@@ -233,14 +236,19 @@ pub(super) fn history(
     Err(rendered(&wrong, &pipeline.sources))
 }
 
-/// What the pipeline grants the plugin.
-pub(super) fn allow<'a>(pipeline: &'a Pipeline, plugin: &str) -> &'a Allow {
-    static NOTHING: Allow = Allow { http: Vec::new(), env: Vec::new(), fs: Vec::new() };
-    pipeline.plugins.get(plugin).map_or(&NOTHING, |block| &block.allow)
+/// What the plugin may touch, by what the image and the pipeline grant it. `at` is the place that uses it.
+pub(super) fn grants(
+    located: &Located,
+    pipeline: &Pipeline,
+    workspace: &Path,
+    at: &pipeline::Span,
+) -> Result<Grants, PluginError> {
+    let block = pipeline.plugins.get(&located.manifest.name);
+    grants_file::effective(&located.manifest, located.image.as_ref(), block, workspace, at)
 }
 
 /// What the build's record says of a plugin.
-pub(super) fn record(located: &Located, allow: &Allow, workspace: &Path) -> facts::Plugin {
+pub(super) fn record(located: &Located, grants: &Grants, workspace: &Path) -> facts::Plugin {
     facts::Plugin {
         name: located.manifest.name.clone(),
         version: located.manifest.version.clone(),
@@ -248,7 +256,8 @@ pub(super) fn record(located: &Located, allow: &Allow, workspace: &Path) -> fact
         api: located.manifest.api.clone(),
         path: located.path.display().to_string(),
         sha256: located.sha256.clone(),
-        grants: Grants::new(&located.manifest, allow, workspace).describe(),
+        grants: grants.describe(),
+        image_grants: grants_file::of_image(located, workspace).describe(),
     }
 }
 

@@ -4,9 +4,10 @@ use serde_json::{Value as JsonValue, json};
 
 use super::{
     Diagnostic, GrantsFile, Source, Wrong,
+    grants::{ALLOW, read_allow},
     json::{Expressions, read_with},
+    limits::{LIMITS, read_limits},
     names::check_sha256,
-    plugins::{ALLOW, read_allow},
     reader::{Expected, Key, Keys, Reader},
     schema, syntax,
     values::read_checked,
@@ -21,6 +22,7 @@ const GRANTS: Keys = Keys {
             || json!({ "type": "string", "pattern": "^[0-9a-f]{64}$" }),
         ),
         Key::new("allow", "What the plugin may touch. Default: nothing.", || schema::object(&ALLOW)),
+        Key::new("limits", "The most that the plugin may use.", || schema::object(&LIMITS)),
         Key::new("locked", "Nothing but this file grants it anything. Default: false.", schema::boolean),
     ],
     later: &[],
@@ -59,6 +61,7 @@ fn read(reader: &mut Reader<'_>, root: &jsonc_parser::ast::Value<'_>) -> Option<
             .get("sha256")
             .and_then(|value| read_checked(reader, value, sha256, "`sha256`", check_sha256)),
         allow: fields.get("allow").map(|value| read_allow(reader, value)).unwrap_or_default(),
+        limits: fields.get("limits").map(|value| read_limits(reader, value)).unwrap_or_default(),
         locked: fields.get("locked").and_then(|value| reader.boolean(value, locked)).unwrap_or_default(),
         json: read_with(reader, Some(root), &(0..0), Expressions::Refused)
             .map_or(JsonValue::Null, |json| json.value),

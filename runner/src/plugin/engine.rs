@@ -3,7 +3,7 @@
 
 use std::{
     future::Future,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -17,16 +17,13 @@ use wasmtime::{
     component::{Component, HasSelf, InstancePre, Linker},
 };
 
-use crate::{
-    pipeline::Allow,
-    plugin::{
-        Grants, PluginError,
-        bindings::step::StepType,
-        compiler,
-        guest::{Guest, Io},
-        locate::Located,
-        sidecar::Installed,
-    },
+use crate::plugin::{
+    Grants, PluginError,
+    bindings::step::StepType,
+    compiler,
+    guest::{Guest, Io},
+    locate::Located,
+    sidecar::Installed,
 };
 
 /// How often a running guest gives way to others.
@@ -115,20 +112,14 @@ impl Host {
         std::mem::take(&mut *self.hints.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Compiles a plugin, or takes its compiled form, to be called with what `allow` grants.
-    pub(crate) fn compile(
-        &self,
-        located: &Located,
-        allow: &Allow,
-        workspace: &Path,
-    ) -> Result<Compiled, PluginError> {
+    /// Compiles a plugin, or takes its compiled form, to be called with these grants.
+    pub(crate) fn compile(&self, located: &Located, grants: Grants) -> Result<Compiled, PluginError> {
         let name = &located.manifest.name;
         let component = self.component(located)?;
         let pre = self.linker.instantiate_pre(&component).map_err(|error| {
             PluginError::new(format!("plugin {name} imports what dcd does not have: {}", error.root_cause()))
                 .help("rebuild it with the dcd-plugin-sdk crate of this dcd's version")
         })?;
-        let grants = Grants::new(&located.manifest, allow, workspace);
         Ok(Compiled {
             pre,
             name: name.as_str().into(),

@@ -9,8 +9,8 @@ use std::{
 use serde_json::{Map, Value, json};
 
 use crate::{
-    pipeline::{Allow, GrantsFile, PluginBlock, Span, Spanned, Wrong, parse_grants},
-    plugin::{PluginError, sidecar},
+    pipeline::{Allow, GrantsFile, Limits, PluginBlock, Span, Spanned, Wrong, parse_grants},
+    plugin::{Grants, Manifest, PluginError, locate::Located, sidecar},
 };
 
 /// The image's grants of one plugin.
@@ -79,50 +79,63 @@ fn said(wrong: &Wrong) -> PluginError {
 }
 
 /// What may be granted in lists of texts, kind by kind.
-fn lists(allow: &mut Allow) -> [(&'static str, &mut Vec<Spanned<String>>); 2] {
-    [("http", &mut allow.http), ("env", &mut allow.env)]
+fn lists(allow: &mut Allow) -> [(&'static str, &mut Vec<Spanned<String>>); 5] {
+    [
+        ("http", &mut allow.http),
+        ("tcp", &mut allow.tcp),
+        ("env", &mut allow.env),
+        ("exec", &mut allow.exec),
+        ("secrets", &mut allow.secrets),
+    ]
+}
+
+/// What the image alone grants the plugin.
+pub fn of_image(located: &Located, workspace: &Path) -> Grants {
+    let (none, usual) = (Allow::default(), Limits::default());
+    let file = located.image.as_ref().map(|image| &image.file);
+    let (allow, limits) = file.map_or((&none, &usual), |file| (&file.allow, &file.limits));
+    Grants::new(&located.manifest, allow, limits, workspace)
 }
 
 /// What a plugin is granted: by the image and by the pipeline together, or by the image alone if that says so.
-/// `at` is the place in the pipeline that uses the plugin: what the image grants has none.
+/// `at` is the place in the pipeline that uses the plugin: what the image grants has none there.
 pub fn effective(
+    manifest: &Manifest,
     image: Option<&ImageGrants>,
     block: Option<&PluginBlock>,
+    workspace: &Path,
     at: &Span,
-) -> Result<Allow, PluginError> {
-    let mut all = image.map(|image| image.file.allow.clone()).unwrap_or_default();
-    let paths = all.fs.iter_mut().map(|grant| &mut grant.path);
-    paths.for_each(|path| path.span = at.clone());
-    for (_, list) in lists(&mut all) {
+) -> Result<Grants, PluginError> {
+    let mut allow = image.map(|image| image.file.allow.clone()).unwrap_or_default();
+    let mut limits = image.map(|image| image.file.limits.clone()).unwrap_or_default();
+    allow.fs.iter_mut().for_each(|grant| grant.path.span = at.clone());
+    for (_, list) in lists(&mut allow) {
         list.iter_mut().for_each(|grant| grant.span = at.clone());
     }
-    let Some(block) = block else { return Ok(all) };
-    let locked = image.filter(|image| image.file.locked);
-    // What stands in a pipeline is honoured or refused.
-    let refuse = |kind: &str, shown: &str, span: &Span| match locked {
+    if let Some(block) = block {
+        extend(&mut allow, block.allow.clone(), image.filter(|image| image.file.locked))?;
+        bound(&mut limits, &block.limits, image)?;
+    }
+    Ok(Grants::new(manifest, &allow, &limits, workspace))
+}
+
+/// Adds what the pipeline grants. What stands in a pipeline is honoured or refused: a locked image refuses.
+fn extend(all: &mut Allow, mut more: Allow, locked: Option<&ImageGrants>) -> Result<(), PluginError> {
+    let refuse = |kind: &str, grant: &Spanned<String>| match locked {
         None => Ok(()),
         Some(image) => Err(PluginError::new(format!(
-            "`{kind}` {shown} is not among what the image grants the plugin, and {} is locked: a pipeline adds nothing",
+            "the image does not grant the plugin `{kind}` {}, and its file {} is locked: no pipeline adds to it",
+            grant.value,
             image.path.display()
         ))
-        .help("remove it here; or have it added to the image's file")
-        .at(span.clone())),
+        .help("remove it here, or have it added to the image's file")
+        .at(grant.span.clone())),
     };
-    let mut more = block.allow.clone();
-    for ((kind, all), (_, more)) in lists(&mut all).into_iter().zip(lists(&mut more)) {
-        for grant in more.drain(..) {
-            if !all.iter().any(|known| known.value == grant.value) {
-                refuse(kind, &format!("{:?}", grant.value), &grant.span)?;
-                all.push(grant);
-            }
-        }
-    }
-    for grant in more.fs {
-        let access = if grant.writable { "rw" } else { "ro" };
+    for grant in more.fs.drain(..) {
         match all.fs.iter_mut().find(|known| known.path.value == grant.path.value) {
             Some(known) if known.writable || !grant.writable => {}
             known => {
-                refuse("fs", &format!("{:?} ({access})", grant.path.value), &grant.path.span)?;
+                refuse("fs", &grant.path)?;
                 match known {
                     Some(known) => known.writable = true,
                     None => all.fs.push(grant),
@@ -130,7 +143,43 @@ pub fn effective(
             }
         }
     }
-    Ok(all)
+    for ((kind, all), (_, more)) in lists(all).into_iter().zip(lists(&mut more)) {
+        for grant in more.drain(..) {
+            if !all.iter().any(|known| known.value == grant.value) {
+                refuse(kind, &grant)?;
+                all.push(grant);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Takes the pipeline's limits; those of the image are the most that there can be.
+fn bound(limits: &mut Limits, wanted: &Limits, image: Option<&ImageGrants>) -> Result<(), PluginError> {
+    fn one<T: PartialOrd + Clone>(
+        name: &str,
+        most: &mut Option<Spanned<T>>,
+        wanted: Option<&Spanned<T>>,
+        image: Option<&ImageGrants>,
+    ) -> Result<(), PluginError> {
+        let Some(wanted) = wanted else { return Ok(()) };
+        if let (Some(most), Some(image)) = (most.as_ref(), image)
+            && wanted.value > most.value
+        {
+            let file = image.path.display();
+            return Err(PluginError::new(format!(
+                "`{name}` is more than the image lets the plugin use: its file {file} has a lower limit"
+            ))
+            .help(format!("write what {file} says, or less; or have it raised there"))
+            .at(wanted.span.clone()));
+        }
+        *most = Some(wanted.clone());
+        Ok(())
+    }
+    one("memory", &mut limits.memory, wanted.memory.as_ref(), image)?;
+    one("call_timeout", &mut limits.call_timeout, wanted.call_timeout.as_ref(), image)?;
+    one("connections", &mut limits.connections, wanted.connections.as_ref(), image)?;
+    one("http_body", &mut limits.http_body, wanted.http_body.as_ref(), image)
 }
 
 /// The file with more in it: `more` are kinds and values as they are typed, `http` and `https://x`.

@@ -12,7 +12,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    pipeline::Allow,
+    pipeline::{Allow, Limits},
     plugin::{
         Grants, Host, Manifest, PluginError, compiler, describe,
         grants_file::{self, ImageGrants},
@@ -68,7 +68,7 @@ pub fn prepare(
         return Err(locked_without(&located.manifest, &lacking, &wasm, &grants.path));
     }
     // Compiled for here, too, when it is for elsewhere: it says of its config what only it knows.
-    let compiled = host.compile(&located, &Allow::default(), Path::new("/"))?;
+    let compiled = host.compile(&located, Grants::default())?;
     let config_schema = describe::schema(&located, &compiled)?.into_json();
     let native = precompile(&located, options.target)?;
     let sidecar = Sidecar {
@@ -175,7 +175,7 @@ fn grants(
 
 /// What is asked for, and granted nothing of.
 pub fn lacking(manifest: &Manifest, allow: &Allow) -> Vec<(String, String)> {
-    let granted = Grants::new(manifest, allow, Path::new("/")).describe();
+    let granted = Grants::new(manifest, allow, &Limits::default(), Path::new("/")).describe();
     let lacking = manifest.asks.iter().filter(|ask| !granted.contains_key(&ask.kind));
     lacking.map(|ask| (ask.kind.clone(), ask.reason.clone())).collect()
 }

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -15,9 +14,9 @@ use tokio::sync::mpsc;
 use crate::{
     engine::message::{StepContent, StepEnd, StepIndex, StepMessage, Stop},
     event::{Outcome, Problem},
-    pipeline::{Allow, Json},
+    pipeline::Json,
     plugin::{
-        Host, Kind, PluginError,
+        Grants, Host, Kind, PluginError,
         bindings::{
             step::{
                 StepType,
@@ -78,14 +77,9 @@ pub struct StepRequest {
 
 impl StepPlugin {
     /// Compiles the plugin, or takes its compiled form, and its config's schema.
-    pub fn load(
-        host: &Host,
-        located: &Located,
-        allow: &Allow,
-        workspace: &Path,
-    ) -> Result<Self, PluginError> {
+    pub fn load(host: &Host, located: &Located, grants: Grants) -> Result<Self, PluginError> {
         expect_kind(located, Kind::StepType, "a step's `uses`")?;
-        let compiled = host.compile(located, allow, workspace)?;
+        let compiled = host.compile(located, grants)?;
         let schema = describe::schema(located, &compiled)?;
         Ok(StepPlugin { compiled, schema: Arc::new(schema) })
     }
