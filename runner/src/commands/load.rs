@@ -4,24 +4,29 @@ use std::{
     collections::{BTreeMap, HashSet},
     io::IsTerminal,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use sha2::{Digest, Sha256};
 
 use crate::{
+    commands::output,
     error::{CommandError, Exit},
     facts,
     pipeline::{self, Action, Diagnostic, HistoryBlock, Pipeline},
     plugin::{
-        Grants, Host, PluginError,
+        self, Grants, Host, PluginError,
         backend::HistoryPlugin,
         grants_file,
         locate::{Located, Locator},
         step::StepPlugin,
     },
     report::Style,
-    text::{harmless_line, hex},
+    text::{duration, harmless_line, hex},
 };
+
+/// What a start may spend on compiling plugins before it is worth a line.
+const SLOW: Duration = Duration::from_millis(200);
 
 /// A pipeline file that was read and found right.
 pub(super) struct Loaded {
@@ -129,6 +134,7 @@ pub(super) fn plugins(workspace: &Path, loaded: &Loaded) -> Result<Plugins, Comm
     let mut wrong = Vec::new();
     let plugins = collect(workspace, pipeline, &mut wrong);
     if wrong.is_empty() {
+        hints(plugins.host.as_ref());
         return Ok(plugins);
     }
     wrong.sort_by_key(|diagnostic| diagnostic.span.start);
@@ -231,9 +237,35 @@ pub(super) fn history(
         Err(error) => vec![diagnostic(error, history.uses.span.clone())],
     };
     if wrong.is_empty() {
+        hints(plugins.host.as_ref());
         return Ok(plugins.host.zip(plugins.history));
     }
     Err(rendered(&wrong, &pipeline.sources))
+}
+
+/// Says what a start spent on plugins that an installation would have spared it.
+fn hints(host: Option<&Host>) {
+    let (stale, absent): (Vec<_>, Vec<_>) =
+        host.map(Host::hints).unwrap_or_default().into_iter().partition(|hint| hint.stale.is_some());
+    for hint in stale {
+        output::hint(&harmless_line(&format!(
+            "plugin {} was compiled at this start, in {}: {}; {} mends that",
+            hint.plugin,
+            duration(hint.took),
+            hint.stale.unwrap_or_default(),
+            plugin::install_command(&hint.path)
+        )));
+    }
+    let took: Duration = absent.iter().map(|hint| hint.took).sum();
+    if took > SLOW {
+        let names: Vec<_> = absent.iter().map(|hint| hint.plugin.as_str()).collect();
+        output::hint(&harmless_line(&format!(
+            "to compile {} took {} of this start; `RUN [\"/dcd\", \"plugin\", \"install\", \"--all\"]` in the \
+             image's Dockerfile does it once",
+            names.join(", "),
+            duration(took)
+        )));
+    }
 }
 
 /// What the plugin may touch, by what the image and the pipeline grant it. `at` is the place that uses it.

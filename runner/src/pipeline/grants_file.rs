@@ -54,7 +54,8 @@ pub fn parse_grants(text: &str, path: &str) -> Result<GrantsFile, Wrong> {
 fn read(reader: &mut Reader<'_>, root: &jsonc_parser::ast::Value<'_>) -> Option<GrantsFile> {
     let object = reader.object(root, Expected { name: "a plugin's grants", example: EXAMPLE })?;
     let fields = reader.fields(object, &GRANTS);
-    let sha256 = Expected { name: "`sha256`", example: r#""sha256": "9f86d0...", as `sha256sum FILE` prints it"# };
+    let sha256 =
+        Expected { name: "`sha256`", example: r#""sha256": "9f86d0...", as `sha256sum FILE` prints it"# };
     let locked = Expected { name: "`locked`", example: r#""locked": true"# };
     Some(GrantsFile {
         sha256: fields

@@ -6,7 +6,7 @@ use wasmtime::{Config, Engine, ModuleVersionStrategy, OptLevel, component::Compo
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The full triple that this binary was built for.
-pub(crate) const NATIVE: &str = if cfg!(target_arch = "aarch64") {
+pub const NATIVE: &str = if cfg!(target_arch = "aarch64") {
     if cfg!(target_env = "musl") { "aarch64-unknown-linux-musl" } else { "aarch64-unknown-linux-gnu" }
 } else if cfg!(target_env = "musl") {
     "x86_64-unknown-linux-musl"

@@ -1,7 +1,9 @@
 //! Asking a plugin for its config's schema. It may touch nothing while it answers.
 
+use serde_json::Value;
+
 use crate::plugin::{
-    Kind, PluginError,
+    Grants, Host, Kind, PluginError,
     bindings::{history::HistoryBackend, step::StepType},
     call::{QUICK, limited},
     engine::{Access, Compiled},
@@ -9,6 +11,12 @@ use crate::plugin::{
     locate::Located,
     schema::Schema,
 };
+
+/// What a plugin's config must be like, asked from the plugin itself if need be. It may touch nothing.
+pub fn config_schema(host: &Host, located: &Located) -> Result<Value, PluginError> {
+    let compiled = host.compile(located, Grants::default())?;
+    schema(located, &compiled).map(Schema::into_json)
+}
 
 /// The schema, as the plugin gives it.
 fn ask(compiled: &Compiled, kind: Kind) -> Result<String, PluginError> {

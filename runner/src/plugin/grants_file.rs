@@ -121,7 +121,8 @@ pub fn effective(
 
 /// Adds what the pipeline grants. What stands in a pipeline is honoured or refused: a locked image refuses.
 fn extend(all: &mut Allow, mut more: Allow, locked: Option<&ImageGrants>) -> Result<(), PluginError> {
-    let refuse = |kind: &str, grant: &Spanned<String>| match locked {
+    let refuse = |kind: &str, grant: &Spanned<String>| {
+        match locked {
         None => Ok(()),
         Some(image) => Err(PluginError::new(format!(
             "the image does not grant the plugin `{kind}` {}, and its file {} is locked: no pipeline adds to it",
@@ -130,6 +131,7 @@ fn extend(all: &mut Allow, mut more: Allow, locked: Option<&ImageGrants>) -> Res
         ))
         .help("remove it here, or have it added to the image's file")
         .at(grant.span.clone())),
+    }
     };
     for grant in more.fs.drain(..) {
         match all.fs.iter_mut().find(|known| known.path.value == grant.path.value) {

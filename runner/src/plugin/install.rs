@@ -127,9 +127,8 @@ fn destination(located: &Located, directory: &Path) -> PathBuf {
     if let Some(file) = located.path.file_name().filter(|_| is_there) {
         return directory.join(file);
     }
-    let has_name = |path: &PathBuf| {
-        locate::read(path).is_ok_and(|other| other.manifest.name == located.manifest.name)
-    };
+    let has_name =
+        |path: &PathBuf| locate::read(path).is_ok_and(|other| other.manifest.name == located.manifest.name);
     let same = locate::files(directory).into_iter().find(has_name);
     same.unwrap_or_else(|| directory.join(format!("{}.wasm", located.manifest.name)))
 }
@@ -154,10 +153,8 @@ fn grants(
         }
     }
     let known = grants_file::read_any(wasm)?;
-    let mut json = known.as_ref().map_or_else(
-        || grants_file::empty(&located.sha256),
-        |known| known.file.json.clone(),
-    );
+    let mut json =
+        known.as_ref().map_or_else(|| grants_file::empty(&located.sha256), |known| known.file.json.clone());
     if let Some((known, pin)) = known.as_ref().and_then(|known| Some((known, known.file.sha256.as_ref()?)))
         && pin.value != located.sha256
     {
@@ -213,6 +210,11 @@ fn locked_without(
 }
 
 impl Ready {
+    /// The triple that it was compiled for.
+    pub fn target(&self) -> &str {
+        &self.sidecar.target
+    }
+
     /// Writes it: the plugin, its grants, its compiled form, and last the sidecar that makes that one count.
     pub fn write(&self) -> Result<(), PluginError> {
         let (cwasm, sidecar) = sidecar::paths(&self.wasm);
@@ -268,6 +270,7 @@ fn put(path: &Path, bytes: &[u8]) -> Result<(), PluginError> {
 }
 
 fn unwritten(path: &Path, error: &io::Error) -> PluginError {
-    PluginError::new(format!("cannot write {}: {error}", path.display()))
-        .help("plugins are installed when the image is built, as a user who may write there; or choose with --dir")
+    PluginError::new(format!("cannot write {}: {error}", path.display())).help(
+        "plugins are installed when the image is built, as a user who may write there; or choose with --dir",
+    )
 }

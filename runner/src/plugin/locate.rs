@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use serde::Serialize;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -42,6 +44,47 @@ pub struct Located {
     pub image: Option<ImageGrants>,
     /// Its compiled form.
     pub(crate) installed: Installed,
+}
+
+/// Whether a plugin is installed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Its compiled form is loaded.
+    Fresh,
+    /// Its compiled form is for another dcd, another architecture or another file.
+    Stale,
+    /// It has none.
+    Absent,
+}
+
+impl Located {
+    /// Whether it is installed.
+    pub fn state(&self) -> State {
+        match self.installed {
+            Installed::Fresh { .. } => State::Fresh,
+            Installed::Stale(_) => State::Stale,
+            Installed::Elsewhere | Installed::No => State::Absent,
+        }
+    }
+
+    /// In a sentence: what of it is compiled, and how to mend that.
+    pub fn compiled(&self) -> String {
+        let command = sidecar::command(&self.path);
+        match &self.installed {
+            Installed::Fresh { sidecar, native } => {
+                format!("yes, {} bytes compiled for {}", native.len(), sidecar.target)
+            }
+            Installed::Stale(why) => format!("stale: {why}; {command} mends that"),
+            Installed::No => format!("no: it is compiled at each start; {command} does it once"),
+            Installed::Elsewhere => "no: it is in no plugin directory, and compiled at each start".to_owned(),
+        }
+    }
+
+    /// The schema of its config, as far as that is known without running it.
+    pub fn config_schema(&self) -> Option<&Value> {
+        self.installed.schema()
+    }
 }
 
 /// Reads one plugin file, wherever it is, and nothing that lies beside it.
@@ -113,6 +156,12 @@ impl<'a> Locator<'a> {
         trusted.push(DIRECTORY.into());
         directories.push(DIRECTORY.into());
         Locator { workspace, blocks, directories, trusted }
+    }
+
+    /// Looks in one directory only.
+    pub fn in_directory(directory: &Path, blocks: &'a BTreeMap<String, PluginBlock>) -> Self {
+        let directories = vec![directory.to_owned()];
+        Locator { workspace: Path::new("/"), blocks, trusted: directories.clone(), directories }
     }
 
     /// Reads a plugin's file; what lies beside it only in a plugin directory that is not the workspace's.
@@ -205,7 +254,7 @@ impl<'a> Locator<'a> {
 }
 
 /// The `.wasm` files of a directory, by name. A directory that is not there has none.
-pub(crate) fn files(directory: &Path) -> Vec<PathBuf> {
+pub fn files(directory: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     let mut paths: Vec<_> = entries.map(|entry| entry.path()).collect();
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "wasm"));

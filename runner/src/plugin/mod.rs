@@ -8,7 +8,7 @@
 pub mod backend;
 mod bindings;
 mod call;
-pub mod compiler;
+mod compiler;
 mod describe;
 mod engine;
 mod error;
@@ -23,7 +23,10 @@ mod schema;
 mod sidecar;
 pub mod step;
 
+pub use compiler::{NATIVE, target};
+pub use describe::config_schema;
 pub use engine::{Hint, Host};
 pub use error::PluginError;
 pub use grants::Grants;
 pub use manifest::{Ask, Kind, Manifest};
+pub use sidecar::command as install_command;

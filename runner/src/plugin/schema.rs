@@ -42,8 +42,8 @@ fn unusable(plugin: &str, what: &str) -> PluginError {
 impl Schema {
     /// The schema that the plugin gave.
     pub(crate) fn parse(plugin: &Arc<str>, text: &str) -> Result<Self, PluginError> {
-        let json = serde_json::from_str(text)
-            .map_err(|error| unusable(plugin, &format!("is not JSON: {error}")))?;
+        let json =
+            serde_json::from_str(text).map_err(|error| unusable(plugin, &format!("is not JSON: {error}")))?;
         Schema::new(plugin, json)
     }
 

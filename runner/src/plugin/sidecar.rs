@@ -84,7 +84,7 @@ pub(crate) fn read(wasm: &Path, sha256: &str) -> Result<Installed, PluginError> 
 }
 
 /// The command that installs a plugin where it lies.
-pub(crate) fn command(wasm: &Path) -> String {
+pub fn command(wasm: &Path) -> String {
     let directory = wasm.parent().unwrap_or(Path::new("."));
     let dir = if directory == Path::new(super::locate::DIRECTORY) {
         String::new()
@@ -115,15 +115,6 @@ impl Sidecar {
 }
 
 impl Installed {
-    /// What is said of it in one word.
-    pub(crate) fn word(&self) -> &'static str {
-        match self {
-            Installed::Elsewhere | Installed::No => "no",
-            Installed::Fresh { .. } => "yes",
-            Installed::Stale(_) => "stale",
-        }
-    }
-
     /// What the plugin says of its config, if that is known without asking it.
     pub(crate) fn schema(&self) -> Option<&Value> {
         match self {
