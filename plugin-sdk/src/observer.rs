@@ -52,9 +52,6 @@ pub trait BuildObserver: Sized + 'static {
     /// One line that says what it does with builds.
     const SUMMARY: &'static str;
 
-    /// Names of abilities. One with `output` is also told what steps print.
-    const FEATURES: &'static [&'static str] = &[];
-
     /// The observer's settings.
     type Config: Config;
 
@@ -67,7 +64,7 @@ pub trait BuildObserver: Sized + 'static {
     /// Called once, before everything below.
     fn open(config: Self::Config, build: BuildInfo) -> Result<Self, Error>;
 
-    /// Takes events in order, each once. A number that is not there was missed.
+    /// Takes events in order, each once. A number that is not there was missed; what steps print is left out.
     fn observe(&self, events: Vec<Event>) -> Result<(), Error>;
 
     /// No event follows: sends what is held back.

@@ -16,7 +16,7 @@ pub struct ObserverAdapter<T>(PhantomData<T>);
 impl<T: BuildObserver + Slot + Package> Guest for ObserverAdapter<T> {
     fn describe() -> PluginInfo {
         crate::panic::install();
-        config::info::<T, T::Config>(T::SUMMARY, T::FEATURES)
+        config::info::<T, T::Config>(T::SUMMARY, &[])
     }
 
     fn validate(json: String) -> Result<Vec<Diagnostic>, Error> {

@@ -13,12 +13,13 @@ use crate::{
     commands::output,
     error::{CommandError, Exit},
     facts,
-    pipeline::{self, Action, Diagnostic, HistoryBlock, Pipeline},
+    pipeline::{self, Action, Diagnostic, Pipeline, PluginUse},
     plugin::{
         self, Grants, Host, PluginError,
         backend::HistoryPlugin,
         grants_file,
         locate::{Located, Locator},
+        observer::ObserverPlugin,
         step::StepPlugin,
     },
     report::Style,
@@ -41,6 +42,7 @@ pub(super) struct Plugins {
     pub(super) host: Option<Host>,
     pub(super) steps: BTreeMap<String, StepPlugin>,
     pub(super) history: Option<HistoryPlugin>,
+    pub(super) observers: Vec<ObserverPlugin>,
     pub(super) records: Vec<facts::Plugin>,
 }
 
@@ -178,6 +180,14 @@ fn collect(workspace: &Path, pipeline: &Pipeline, wrong: &mut Vec<Diagnostic>) -
             Err(error) => wrong.push(diagnostic(error, history.uses.span.clone())),
         }
     }
+    for observer in &pipeline.observers {
+        match load_observer(workspace, pipeline, &locator, observer, &mut plugins) {
+            Ok(errors) => {
+                wrong.extend(errors.into_iter().map(|error| diagnostic(error, observer.with.span(""))));
+            }
+            Err(error) => wrong.push(diagnostic(error, observer.uses.span.clone())),
+        }
+    }
     plugins
 }
 
@@ -202,7 +212,7 @@ fn load_history(
     workspace: &Path,
     pipeline: &Pipeline,
     locator: &Locator<'_>,
-    history: &HistoryBlock,
+    history: &PluginUse,
     plugins: &mut Plugins,
 ) -> Result<Vec<PluginError>, PluginError> {
     let located = locator.find(&history.uses.value, &history.uses.span)?;
@@ -211,6 +221,26 @@ fn load_history(
     let (backend, wrong) = HistoryPlugin::load(plugins.host()?, &located, grants, &history.with)?;
     plugins.records.push(record);
     plugins.history = Some(backend);
+    Ok(wrong)
+}
+
+/// Loads an observer; gives back what is wrong with its config.
+fn load_observer(
+    workspace: &Path,
+    pipeline: &Pipeline,
+    locator: &Locator<'_>,
+    observer: &PluginUse,
+    plugins: &mut Plugins,
+) -> Result<Vec<PluginError>, PluginError> {
+    let located = locator.find(&observer.uses.value, &observer.uses.span)?;
+    let grants = grants(&located, pipeline, workspace, &observer.uses.span)?;
+    let record = record(&located, &grants, workspace);
+    let (loaded, wrong) = ObserverPlugin::load(plugins.host()?, &located, grants, &observer.with)?;
+    // One plugin may be two observers.
+    if !plugins.records.contains(&record) {
+        plugins.records.push(record);
+    }
+    plugins.observers.push(loaded);
     Ok(wrong)
 }
 

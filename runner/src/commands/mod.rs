@@ -10,6 +10,7 @@ mod history;
 mod init;
 mod load;
 mod locking;
+mod observers;
 mod output;
 mod plan;
 mod plugin;

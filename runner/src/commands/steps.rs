@@ -25,6 +25,7 @@ use crate::{
     },
     plugin::step::{StepPlugin, StepRequest},
     products::{Products, Wanted},
+    trace::Trace,
 };
 
 /// What every step of a build is told.
@@ -58,6 +59,8 @@ pub(super) struct Environment {
     hidden: Vec<String>,
     /// The variables that dcd sets for every step.
     common: Vec<(String, String)>,
+    /// The build's place in a trace that somebody sends.
+    pub(super) trace: Option<Trace>,
     /// The `env` of each scope, with those of the scopes around it.
     scopes: Vec<Result<Vec<(String, String)>, EvaluationError>>,
 }
@@ -71,8 +74,14 @@ impl Environment {
         hidden: Vec<String>,
     ) -> Self {
         let values = Values::new(pipeline, context, params, &hidden);
-        let mut environment =
-            Environment { values, secrets, hidden, common: common(pipeline, context), scopes: Vec::new() };
+        let mut environment = Environment {
+            values,
+            secrets,
+            hidden,
+            common: common(pipeline, context),
+            trace: None,
+            scopes: Vec::new(),
+        };
         for index in 0..pipeline.scopes.len() {
             let env = environment.scope_env(pipeline, index);
             environment.scopes.push(env);
@@ -137,11 +146,18 @@ impl Environment {
         };
         // Ours first: what the file says wins (it cannot say `DCD_…`).
         let mut env = self.common.clone();
+        env.extend(self.trace_env(step, attempt));
         env.extend(file_env);
         env.extend(self.secrets.of(step)?);
         env.push(("DCD_STEP".into(), step.name.value.clone()));
         env.push(("DCD_ATTEMPT".into(), attempt.to_string()));
         Ok(Program::new(command, env, self.hidden.clone(), directory))
+    }
+
+    /// Where the spans of what the attempt runs belong.
+    fn trace_env(&self, step: &Step, attempt: u32) -> Option<(String, String)> {
+        let trace = self.trace.as_ref()?;
+        Some(("TRACEPARENT".to_owned(), trace.of_attempt(&step.name.value, attempt)))
     }
 
     /// A plugin's config with the values of its expressions.
@@ -321,6 +337,7 @@ impl BuildSteps {
                     return Err(Problem { message: wrong.message, help: wrong.help });
                 }
                 let mut env = env[common..].to_vec();
+                env.extend(self.environment.trace_env(step, attempt));
                 env.extend(self.environment.secrets.of(step)?);
                 let request = self.request(index, attempt, with.value.to_string(), env);
                 let guest = Guest { step: index, number: attempt, wanted };

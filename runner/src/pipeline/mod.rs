@@ -41,9 +41,9 @@ pub use diagnostic::Diagnostic;
 pub(crate) use diagnostic::{did_you_mean, printable};
 pub use grants_file::parse_grants;
 pub use model::{
-    Action, Allow, Command, Condition, FsGrant, GitRequirement, GrantsFile, HistoryBlock, Json, Limits, Lock,
-    Param, ParamType, Pipeline, PluginBlock, Reports, Require, Retry, Scope, Secret, SecretSource, Source,
-    Span, Spanned, Step, TemplateValue,
+    Action, Allow, Command, Condition, FsGrant, GitRequirement, GrantsFile, Json, Limits, Lock, Param,
+    ParamType, Pipeline, PluginBlock, PluginUse, Reports, Require, Retry, Scope, Secret, SecretSource,
+    Source, Span, Spanned, Step, TemplateValue,
 };
 pub use params::ParamError;
 pub use parse::{Load, Wrong, parse};

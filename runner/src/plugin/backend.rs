@@ -228,7 +228,7 @@ fn written(outcome: WriteOutcome) -> Written {
     }
 }
 
-fn to_wit(event: Event) -> build_types::Event {
+pub(super) fn to_wit(event: Event) -> build_types::Event {
     build_types::Event {
         seq: event.seq,
         at: event.at,

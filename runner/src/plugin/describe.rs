@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::plugin::{
     Grants, Host, Kind, PluginError,
-    bindings::{history::HistoryBackend, step::StepType},
+    bindings::{history::HistoryBackend, observer::BuildObserver, step::StepType},
     call::{QUICK, limited},
     engine::{Access, Compiled},
     guest::{Io, Tail},
@@ -33,6 +33,10 @@ fn ask(compiled: &Compiled, kind: Kind) -> Result<String, PluginError> {
                 Kind::HistoryBackend => {
                     let guest = HistoryBackend::new(&mut store, &instance)?;
                     guest.dcd_plugin_history().call_describe(&mut store).await
+                }
+                Kind::BuildObserver => {
+                    let guest = BuildObserver::new(&mut store, &instance)?;
+                    guest.dcd_plugin_observer().call_describe(&mut store).await
                 }
             }
         })

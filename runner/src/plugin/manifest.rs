@@ -20,6 +20,8 @@ pub enum Kind {
     StepType,
     /// Keeps builds.
     HistoryBackend,
+    /// Follows builds.
+    BuildObserver,
 }
 
 impl Kind {
@@ -28,6 +30,7 @@ impl Kind {
         match self {
             Kind::StepType => "step-type",
             Kind::HistoryBackend => "history-backend",
+            Kind::BuildObserver => "build-observer",
         }
     }
 }

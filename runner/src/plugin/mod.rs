@@ -19,6 +19,7 @@ mod host;
 pub mod install;
 pub mod locate;
 mod manifest;
+pub mod observer;
 mod schema;
 mod sidecar;
 pub mod step;

@@ -265,7 +265,7 @@ pub(crate) fn expect_kind(located: &Located, kind: Kind, place: &str) -> Result<
     .help("`dcd plugin list` shows which plugins there are, and what each is for"))
 }
 
-fn located_in(plugin: &str, diagnostic: Diagnostic, with: &Json) -> PluginError {
+pub(crate) fn located_in(plugin: &str, diagnostic: Diagnostic, with: &Json) -> PluginError {
     let what = match diagnostic.pointer.as_str() {
         "" => format!("the config of plugin {plugin}"),
         pointer => format!("`{}` of plugin {plugin}", path(pointer)),
