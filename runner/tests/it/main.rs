@@ -21,6 +21,7 @@ mod init;
 mod journal;
 mod misdeeds;
 mod modes;
+mod observers;
 mod output;
 mod selecting;
 mod shell;
