@@ -8,6 +8,7 @@
 pub mod backend;
 mod bindings;
 mod call;
+pub mod conformance;
 mod engine;
 mod error;
 mod grants;
