@@ -43,6 +43,18 @@ fn every_key_reaches_the_model() {
     assert_eq!(origins, ["https://*.example.com:8443", "http://localhost"]);
     let variables: Vec<_> = http.allow.env.iter().map(|grant| grant.value.as_str()).collect();
     assert_eq!(variables, ["TOKEN", "AWS_*"]);
+    let strings = |grants: &[pipeline::Spanned<String>]| {
+        grants.iter().map(|grant| grant.value.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(strings(&http.allow.tcp), ["*.example.com:443", "[::1]:5432"]);
+    assert_eq!(strings(&http.allow.exec), ["helm", "/usr/bin/git"]);
+    assert_eq!(strings(&http.allow.secrets), ["REGISTRY_*"]);
+    let limits = &http.limits;
+    assert_eq!(limits.memory.as_ref().unwrap().value, 512 << 20);
+    assert_eq!(limits.call_timeout.as_ref().unwrap().value, Duration::from_secs(90));
+    assert_eq!(limits.connections.as_ref().unwrap().value, 4);
+    assert_eq!(limits.http_body.as_ref().unwrap().value, 1 << 30);
+    assert_eq!(pipeline.plugins["postgres"].limits, pipeline::Limits::default());
     let paths: Vec<_> =
         http.allow.fs.iter().map(|grant| (grant.path.value.as_str(), grant.writable)).collect();
     assert_eq!(paths, [("docs", false), ("dist", true), ("/etc", false)]);

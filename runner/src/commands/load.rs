@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     error::{CommandError, Exit},
     facts,
-    pipeline::{self, Action, Allow, Diagnostic, HistoryBlock, Pipeline},
+    pipeline::{self, Action, Allow, Diagnostic, HistoryBlock, Limits, Pipeline},
     plugin::{
         Grants, Host, PluginError,
         backend::HistoryPlugin,
@@ -182,9 +182,10 @@ fn load_step(
     plugins: &mut Plugins,
 ) -> Result<StepPlugin, PluginError> {
     let located = locator.find(&name.value, &name.span)?;
-    let allow = allow(pipeline, &name.value);
-    let loaded = StepPlugin::load(plugins.host()?, &located, allow, workspace)?;
-    plugins.records.push(record(&located, allow, workspace));
+    let grants = grants(&located, pipeline, workspace);
+    let record = record(&located, &grants);
+    let loaded = StepPlugin::load(plugins.host()?, &located, grants)?;
+    plugins.records.push(record);
     plugins.steps.insert(name.value.clone(), loaded.clone());
     Ok(loaded)
 }
@@ -198,9 +199,10 @@ fn load_history(
     plugins: &mut Plugins,
 ) -> Result<Vec<PluginError>, PluginError> {
     let located = locator.find(&history.uses.value, &history.uses.span)?;
-    let allow = allow(pipeline, &history.uses.value);
-    let (backend, wrong) = HistoryPlugin::load(plugins.host()?, &located, allow, workspace, &history.with)?;
-    plugins.records.push(record(&located, allow, workspace));
+    let grants = grants(&located, pipeline, workspace);
+    let record = record(&located, &grants);
+    let (backend, wrong) = HistoryPlugin::load(plugins.host()?, &located, grants, &history.with)?;
+    plugins.records.push(record);
     plugins.history = Some(backend);
     Ok(wrong)
 }
@@ -233,14 +235,17 @@ pub(super) fn history(
     Err(rendered(&wrong, &pipeline.sources))
 }
 
-/// What the pipeline grants the plugin.
-pub(super) fn allow<'a>(pipeline: &'a Pipeline, plugin: &str) -> &'a Allow {
-    static NOTHING: Allow = Allow { http: Vec::new(), env: Vec::new(), fs: Vec::new() };
-    pipeline.plugins.get(plugin).map_or(&NOTHING, |block| &block.allow)
+/// What the plugin may touch, by what the pipeline grants it.
+pub(super) fn grants(located: &Located, pipeline: &Pipeline, workspace: &Path) -> Grants {
+    let manifest = &located.manifest;
+    let (none, usual) = (Allow::default(), Limits::default());
+    let block = pipeline.plugins.get(&manifest.name);
+    let (allow, limits) = block.map_or((&none, &usual), |block| (&block.allow, &block.limits));
+    Grants::new(manifest, allow, limits, workspace)
 }
 
 /// What the build's record says of a plugin.
-pub(super) fn record(located: &Located, allow: &Allow, workspace: &Path) -> facts::Plugin {
+pub(super) fn record(located: &Located, grants: &Grants) -> facts::Plugin {
     facts::Plugin {
         name: located.manifest.name.clone(),
         version: located.manifest.version.clone(),
@@ -248,7 +253,7 @@ pub(super) fn record(located: &Located, allow: &Allow, workspace: &Path) -> fact
         api: located.manifest.api.clone(),
         path: located.path.display().to_string(),
         sha256: located.sha256.clone(),
-        grants: Grants::new(&located.manifest, allow, workspace).describe(),
+        grants: grants.describe(),
     }
 }
 

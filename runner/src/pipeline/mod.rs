@@ -1,7 +1,7 @@
 //! What a pipeline is: reading the file, checking it, and the model that comes out. No IO, no async.
 //!
 //! [`parse`] reads each file once: its text goes through `syntax` (text to tree, one error at most), then `file` walks
-//! the tree with `reader`'s helpers (`step`, `action`, `matrix`, `policy`, `declare`, `plugins`, `json`, `values`), which
+//! the tree with `reader`'s helpers (`step`, `action`, `matrix`, `policy`, `declare`, `plugins`, `grants`, `limits`, `json`, `values`), which
 //! collect every error as a [`Diagnostic`], to a `draft`. `order` sorts a file's steps, and `place` puts the steps of all
 //! files where they are used. [`render`] shows what is wrong; [`schema`] describes the file for editors, from the
 //! tables that the reader goes by.
@@ -15,7 +15,9 @@ mod embed;
 mod excerpt;
 pub mod expression;
 mod file;
+mod grants;
 mod json;
+mod limits;
 mod matrix;
 mod model;
 mod names;
@@ -29,6 +31,7 @@ mod reader;
 mod render;
 mod schema;
 mod select;
+pub mod size;
 mod step;
 mod syntax;
 mod values;
@@ -36,9 +39,9 @@ mod values;
 pub use diagnostic::Diagnostic;
 pub(crate) use diagnostic::{did_you_mean, printable};
 pub use model::{
-    Action, Allow, Command, Condition, FsGrant, GitRequirement, HistoryBlock, Json, Lock, Param, ParamType,
-    Pipeline, PluginBlock, Reports, Require, Retry, Scope, Secret, SecretSource, Source, Span, Spanned, Step,
-    TemplateValue,
+    Action, Allow, Command, Condition, FsGrant, GitRequirement, HistoryBlock, Json, Limits, Lock, Param,
+    ParamType, Pipeline, PluginBlock, Reports, Require, Retry, Scope, Secret, SecretSource, Source, Span,
+    Spanned, Step, TemplateValue,
 };
 pub use params::ParamError;
 pub use parse::{Load, Wrong, parse};

@@ -183,6 +183,8 @@ pub struct PluginBlock {
     pub sha256: Option<Spanned<String>>,
     /// What the team grants.
     pub allow: Allow,
+    /// How much it may use.
+    pub limits: Limits,
 }
 
 /// What a plugin may touch. Nothing, by default.
@@ -190,10 +192,29 @@ pub struct PluginBlock {
 pub struct Allow {
     /// Origins: `scheme://host[:port]`, the host may start with `*.`.
     pub http: Vec<Spanned<String>>,
+    /// Addresses: `host:port`, the host may start with `*.`.
+    pub tcp: Vec<Spanned<String>>,
     /// Names of environment variables; one `*` at the end stands for any rest.
     pub env: Vec<Spanned<String>>,
+    /// Programs: names that are found in `PATH`, or absolute paths.
+    pub exec: Vec<Spanned<String>>,
+    /// Names of the pipeline's secrets; one `*` at the end stands for any rest.
+    pub secrets: Vec<Spanned<String>>,
     /// Directories.
     pub fs: Vec<FsGrant>,
+}
+
+/// How much a plugin may use. `None`: what is usual.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of memory of each instance.
+    pub memory: Option<Spanned<u64>>,
+    /// How long one call may take.
+    pub call_timeout: Option<Spanned<Duration>>,
+    /// How many connections may be open at the same time.
+    pub connections: Option<Spanned<u32>>,
+    /// Bytes of the body of a request, and of an answer.
+    pub http_body: Option<Spanned<u64>>,
 }
 
 /// One granted directory.

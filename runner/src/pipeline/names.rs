@@ -146,6 +146,56 @@ pub(super) fn check_origin(origin: &str) -> Result<(), Objection> {
     Ok(())
 }
 
+/// What a plugin may connect to: `host:port`, the host may start with `*.`.
+pub(super) fn check_address(address: &str) -> Result<(), Objection> {
+    const FORM: &str = "write it like \"db.example.com:5432\", \"10.1.2.3:6379\" or \"*.example.com:443\"";
+    if let Some((scheme, rest)) = address.split_once("://") {
+        let help = match check_address(rest) {
+            Ok(()) => format!("write \"{}\"", printable(rest)),
+            Err(_) => FORM.to_owned(),
+        };
+        return objection(format!("has the scheme `{}`", printable(scheme)), help);
+    }
+    if address.contains(['/', '?', '#']) {
+        return objection("has a path", FORM);
+    }
+    if address.contains('@') {
+        return objection("has a user", FORM);
+    }
+    let (host, port) = split_port(address);
+    check_host(host.strip_prefix("*.").unwrap_or(host), FORM)?;
+    match port {
+        Some(port) if is_port(port) => Ok(()),
+        Some(_) => objection("has a port that is not a number from 1 to 65535", FORM),
+        None => objection("has no port", FORM),
+    }
+}
+
+/// A program that a plugin may run: a name, which is found in `PATH`, or an absolute path.
+pub(super) fn check_program(program: &str) -> Result<(), Objection> {
+    const FORM: &str = "write a name that is found in PATH, such as \"helm\", or an absolute path";
+    if program.is_empty() {
+        return objection("is empty", FORM);
+    }
+    if program.contains('*') {
+        return objection("has a `*`", "name each program");
+    }
+    if let Some(path) = program.strip_prefix('/') {
+        return if path.split('/').any(|part| matches!(part, "" | "." | "..")) {
+            objection("has an empty part, or one that is `.` or `..`", FORM)
+        } else {
+            Ok(())
+        };
+    }
+    if program.contains('/') || matches!(program, "." | "..") {
+        return objection("is a relative path", format!("{FORM}; what lies in the workspace is not granted"));
+    }
+    match program.chars().find(|c| c.is_whitespace() || is_unprintable(*c)) {
+        Some(c) => objection(format!("has {}", character(c)), "name the program only, without arguments"),
+        None => Ok(()),
+    }
+}
+
 fn is_port(port: &str) -> bool {
     // `parse` alone would take a sign.
     port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0)
@@ -170,10 +220,7 @@ fn check_host(host: &str, form: &str) -> Result<(), Objection> {
         return objection("has no host", form);
     }
     if host.contains('*') {
-        return objection(
-            "has a `*` that is not a whole first part of the host",
-            "write it like \"https://*.example.com\"",
-        );
+        return objection("has a `*` that is not a whole first part of the host", form);
     }
     if let Some(c) = host.chars().find(|c| !c.is_ascii_alphanumeric() && !matches!(c, '.' | '-' | '_')) {
         let help = if c.is_ascii() {
@@ -203,18 +250,22 @@ fn without_scheme(origin: &str) -> Option<String> {
 
 /// Names of variables that a plugin may read: a name, or its beginning and a `*`.
 pub(super) fn check_variable_pattern(pattern: &str) -> Result<(), Objection> {
+    check_pattern(pattern, "variable")
+}
+
+/// Names of secrets that a plugin may have: a name, or its beginning and a `*`.
+pub(super) fn check_secret_pattern(pattern: &str) -> Result<(), Objection> {
+    check_pattern(pattern, "secret")
+}
+
+fn check_pattern(pattern: &str, what: &str) -> Result<(), Objection> {
+    let help = || format!("name the {what}s, or a common beginning such as \"AWS_*\"");
     if pattern == "*" {
-        return objection(
-            "would grant every variable",
-            "name the variables, or a common beginning such as \"AWS_*\"",
-        );
+        return objection(format!("would grant every {what}"), help());
     }
     let name = pattern.strip_suffix('*').unwrap_or(pattern);
     if name.contains('*') {
-        return objection(
-            "has a `*` that is not at its end",
-            "name the variables, or a common beginning such as \"AWS_*\"",
-        );
+        return objection("has a `*` that is not at its end", help());
     }
     check_variable(name)
 }
@@ -308,6 +359,30 @@ mod tests {
         let help = |origin| check_origin(origin).err().map(|objection| objection.help);
         assert_eq!(help("api.example.com"), Some("write \"https://api.example.com\"".to_owned()));
         assert_eq!(help("https://example.com/v1?x"), Some("write \"https://example.com\"".to_owned()));
+    }
+
+    #[test]
+    fn addresses() {
+        for good in ["db:5432", "db.example.com:1", "*.example.com:443", "10.1.2.3:6379", "[::1]:65535"] {
+            assert_eq!(check_address(good), Ok(()), "{good}");
+        }
+        for bad in
+            ["", "db", ":80", "db:", "db:0", "db:65536", "db:+1", "*:1", "a*:1", "[::1]", "::1:80", "a b:1"]
+        {
+            assert!(check_address(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn programs() {
+        for good in ["helm", "a.b-c_d+e", "/usr/bin/helm", "/opt/my tools/helm"] {
+            assert_eq!(check_program(good), Ok(()), "{good}");
+        }
+        for bad in
+            ["", ".", "..", "./helm", "bin/helm", "/", "//bin/sh", "/usr/../bin/sh", "/bin/", "a b", "h*"]
+        {
+            assert!(check_program(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

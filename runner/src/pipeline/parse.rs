@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Diagnostic, Pipeline, PluginBlock, Require, Secret, Source, Span, TemplateValue,
+    Diagnostic, Pipeline, PluginBlock, Require, Secret, Source, Span, Spanned, TemplateValue,
     diagnostic::{did_you_mean, printable},
     draft::{Body, FileDraft, Use},
     file::read_file,
@@ -298,7 +298,10 @@ impl Files<'_, '_> {
             Body::Step { step, .. } => Some(step),
             Body::File(_) => None,
         });
-        for name in steps.flat_map(|step| &step.secrets).filter(|name| !known.contains(name.value.as_str())) {
+        let blocks = self.drafts.iter().flat_map(|draft| draft.plugins.values());
+        let granted = blocks.flat_map(|block| &block.allow.secrets).filter(|name| !name.value.ends_with('*'));
+        let named = steps.flat_map(|step| &step.secrets).chain(granted);
+        for name in named.filter(|name| !known.contains(name.value.as_str())) {
             let shown = printable(&name.value);
             let diagnostic = Diagnostic::new(name.span.clone(), format!("there is no secret `{shown}`"));
             self.errors.push(match did_you_mean(&name.value, names()) {
@@ -317,24 +320,20 @@ impl Files<'_, '_> {
                 plugins.insert(name.clone(), block.clone());
                 continue;
             };
-            for (old, new, what) in
-                [(&mut earlier.path, &block.path, "`path`"), (&mut earlier.sha256, &block.sha256, "`sha256`")]
-            {
-                match (&old, new) {
-                    (Some(before), Some(now)) if before.value != now.value => {
-                        let message =
-                            format!("the plugin `{}` has another {what} in another file", printable(name));
-                        let diagnostic = Diagnostic::new(now.span.clone(), message)
-                            .related(before.span.clone(), "here it is")
-                            .help("a build has one plugin of a name: keep one of them");
-                        self.errors.push(diagnostic);
-                    }
-                    (None, Some(_)) => old.clone_from(new),
-                    _ => {}
-                }
-            }
+            let mut errors: Vec<_> =
+                same(name, "`path`", &mut earlier.path, &block.path).into_iter().collect();
+            errors.extend(same(name, "`sha256`", &mut earlier.sha256, &block.sha256));
+            let (limits, others) = (&mut earlier.limits, &block.limits);
+            errors.extend(same(name, "limit of `memory`", &mut limits.memory, &others.memory));
+            errors.extend(same(name, "`call_timeout`", &mut limits.call_timeout, &others.call_timeout));
+            errors.extend(same(name, "limit of `connections`", &mut limits.connections, &others.connections));
+            errors.extend(same(name, "limit of `http_body`", &mut limits.http_body, &others.http_body));
+            self.errors.extend(errors);
             earlier.allow.http.extend(block.allow.http.iter().cloned());
+            earlier.allow.tcp.extend(block.allow.tcp.iter().cloned());
             earlier.allow.env.extend(block.allow.env.iter().cloned());
+            earlier.allow.exec.extend(block.allow.exec.iter().cloned());
+            earlier.allow.secrets.extend(block.allow.secrets.iter().cloned());
             earlier.allow.fs.extend(block.allow.fs.iter().cloned());
         }
         plugins
@@ -359,6 +358,27 @@ impl Files<'_, '_> {
         }
         all
     }
+}
+
+/// Takes over what another file says of a plugin, and objects when the files say two things.
+fn same<T: Clone + PartialEq>(
+    plugin: &str,
+    what: &str,
+    old: &mut Option<Spanned<T>>,
+    new: &Option<Spanned<T>>,
+) -> Option<Diagnostic> {
+    match (&old, new) {
+        (Some(before), Some(now)) if before.value != now.value => {
+            let message = format!("the plugin `{}` has another {what} in another file", printable(plugin));
+            let diagnostic = Diagnostic::new(now.span.clone(), message)
+                .related(before.span.clone(), "here it is")
+                .help("a build has one plugin of a name: keep one of them");
+            return Some(diagnostic);
+        }
+        (None, Some(_)) => old.clone_from(new),
+        _ => {}
+    }
+    None
 }
 
 /// The drafts as their files were read: the one that is run first.

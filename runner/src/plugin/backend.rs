@@ -1,15 +1,15 @@
 //! History backends.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use wasmtime::Store;
 
 use crate::{
     engine::ports::backend::{Backend, BackendError, Grant, Listed, NewBuild, Written},
     event::{Body, Event, Outcome, Payload, UnixMs},
-    pipeline::{Allow, Json},
+    pipeline::Json,
     plugin::{
-        Host, Kind, PluginError,
+        Grants, Host, Kind, PluginError,
         bindings::{
             history::{
                 HistoryBackend,
@@ -51,12 +51,11 @@ impl HistoryPlugin {
     pub fn load(
         host: &Host,
         located: &Located,
-        allow: &Allow,
-        workspace: &Path,
+        grants: Grants,
         with: &Json,
     ) -> Result<(Self, Vec<PluginError>), PluginError> {
         expect_kind(located, Kind::HistoryBackend, "`history`")?;
-        let compiled = host.compile(located, allow, workspace)?;
+        let compiled = host.compile(located, grants)?;
         let plugin = compiled.clone();
         let info = compiled.runtime.block_on(async move {
             let mut store = plugin.store(Io::Tail(Tail::default()), Access::Nothing)?;

@@ -1,7 +1,7 @@
 //! What all plugins of a run share: the compiler, the linker, their runtime, and the ticker that interrupts
 //! them.
 
-use std::{future::Future, path::Path, sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use tokio::{
     runtime::{Builder, Handle, Runtime},
@@ -12,14 +12,11 @@ use wasmtime::{
     component::{Component, HasSelf, InstancePre, Linker},
 };
 
-use crate::{
-    pipeline::Allow,
-    plugin::{
-        Grants, PluginError,
-        bindings::step::StepType,
-        guest::{Guest, Io},
-        locate::Located,
-    },
+use crate::plugin::{
+    Grants, PluginError,
+    bindings::step::StepType,
+    guest::{Guest, Io},
+    locate::Located,
 };
 
 /// How often a running guest gives way to others.
@@ -103,13 +100,8 @@ impl Host {
         self.handle.block_on(task)
     }
 
-    /// Compiles a plugin, to be called with what `allow` grants.
-    pub(crate) fn compile(
-        &self,
-        located: &Located,
-        allow: &Allow,
-        workspace: &Path,
-    ) -> Result<Compiled, PluginError> {
+    /// Compiles a plugin, to be called with these grants.
+    pub(crate) fn compile(&self, located: &Located, grants: Grants) -> Result<Compiled, PluginError> {
         let name = &located.manifest.name;
         let component = Component::from_binary(&self.engine, &located.bytes).map_err(|error| {
             PluginError::new(format!("plugin {name} cannot be compiled: {}", error.root_cause()))
@@ -119,7 +111,6 @@ impl Host {
             PluginError::new(format!("plugin {name} imports what dcd does not have: {}", error.root_cause()))
                 .help("rebuild it with the dcd-plugin-sdk crate of this dcd's version")
         })?;
-        let grants = Grants::new(&located.manifest, allow, workspace);
         Ok(Compiled {
             pre,
             name: name.as_str().into(),

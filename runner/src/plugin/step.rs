@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -15,9 +14,9 @@ use tokio::sync::mpsc;
 use crate::{
     engine::message::{StepContent, StepEnd, StepIndex, StepMessage, Stop},
     event::{Outcome, Problem},
-    pipeline::{Allow, Json},
+    pipeline::Json,
     plugin::{
-        Host, Kind, PluginError,
+        Grants, Host, Kind, PluginError,
         bindings::{
             step::{
                 StepType,
@@ -77,14 +76,9 @@ pub struct StepRequest {
 
 impl StepPlugin {
     /// Compiles the plugin and asks it for its config's schema.
-    pub fn load(
-        host: &Host,
-        located: &Located,
-        allow: &Allow,
-        workspace: &Path,
-    ) -> Result<Self, PluginError> {
+    pub fn load(host: &Host, located: &Located, grants: Grants) -> Result<Self, PluginError> {
         expect_kind(located, Kind::StepType, "a step's `uses`")?;
-        let compiled = host.compile(located, allow, workspace)?;
+        let compiled = host.compile(located, grants)?;
         let plugin = compiled.clone();
         let info = compiled.runtime.block_on(async move {
             let mut store = plugin.store(Io::Tail(Tail::default()), Access::Nothing)?;

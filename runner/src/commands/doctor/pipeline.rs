@@ -65,9 +65,8 @@ pub(super) fn plugins(workspace: &Path, loaded: Option<&Loaded>) -> Vec<Check> {
 fn plugin(workspace: &Path, loaded: Option<&Loaded>, located: &Located) -> Check {
     let manifest = &located.manifest;
     let grants = loaded.map(|loaded| {
-        let record = load::record(located, load::allow(&loaded.pipeline, &manifest.name), workspace);
-        let grants: Vec<_> =
-            record.grants.iter().map(|(kind, list)| format!("{kind} {}", list.join(" "))).collect();
+        let grants = load::grants(located, &loaded.pipeline, workspace).describe();
+        let grants: Vec<_> = grants.iter().map(|(kind, list)| format!("{kind} {}", list.join(" "))).collect();
         if grants.is_empty() {
             ", granted nothing".to_owned()
         } else {

@@ -30,9 +30,7 @@ pub(super) fn inspect(args: &InspectArgs) -> Result<Exit, CommandError> {
         shown.help = error.help;
         shown
     })?;
-    let granted = pipeline.as_ref().map(|pipeline| {
-        load::record(&located, load::allow(pipeline, &located.manifest.name), &workspace).grants
-    });
+    let granted = pipeline.as_ref().map(|pipeline| load::grants(&located, pipeline, &workspace).describe());
     if args.json {
         let mut document = summary(&located);
         document["asks"] = json!(located.manifest.asks);

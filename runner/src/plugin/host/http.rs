@@ -183,7 +183,7 @@ impl Service<Name> for Resolver {
         let grants = self.0.clone();
         Box::pin(async move {
             let host = name.as_str();
-            let reach = grants.reach(host).ok_or_else(|| io::Error::other("the host is not granted"))?;
+            let reach = grants.http_host(host).ok_or_else(|| io::Error::other("the host is not granted"))?;
             let all = tokio::net::lookup_host((host, 0)).await?;
             let mut refusal = None;
             let check = |address: &SocketAddr| match grants.address(reach, address.ip()) {
