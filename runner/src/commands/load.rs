@@ -4,23 +4,29 @@ use std::{
     collections::{BTreeMap, HashSet},
     io::IsTerminal,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use sha2::{Digest, Sha256};
 
 use crate::{
+    commands::output,
     error::{CommandError, Exit},
     facts,
-    pipeline::{self, Action, Allow, Diagnostic, HistoryBlock, Limits, Pipeline},
+    pipeline::{self, Action, Diagnostic, HistoryBlock, Pipeline},
     plugin::{
-        Grants, Host, PluginError,
+        self, Grants, Host, PluginError,
         backend::HistoryPlugin,
+        grants_file,
         locate::{Located, Locator},
         step::StepPlugin,
     },
     report::Style,
-    text::{harmless_line, hex},
+    text::{duration, harmless_line, hex},
 };
+
+/// What a start may spend on compiling plugins before it is worth a line.
+const SLOW: Duration = Duration::from_millis(200);
 
 /// A pipeline file that was read and found right.
 pub(super) struct Loaded {
@@ -128,6 +134,7 @@ pub(super) fn plugins(workspace: &Path, loaded: &Loaded) -> Result<Plugins, Comm
     let mut wrong = Vec::new();
     let plugins = collect(workspace, pipeline, &mut wrong);
     if wrong.is_empty() {
+        hints(plugins.host.as_ref());
         return Ok(plugins);
     }
     wrong.sort_by_key(|diagnostic| diagnostic.span.start);
@@ -182,8 +189,8 @@ fn load_step(
     plugins: &mut Plugins,
 ) -> Result<StepPlugin, PluginError> {
     let located = locator.find(&name.value, &name.span)?;
-    let grants = grants(&located, pipeline, workspace);
-    let record = record(&located, &grants);
+    let grants = grants(&located, pipeline, workspace, &name.span)?;
+    let record = record(&located, &grants, workspace);
     let loaded = StepPlugin::load(plugins.host()?, &located, grants)?;
     plugins.records.push(record);
     plugins.steps.insert(name.value.clone(), loaded.clone());
@@ -199,8 +206,8 @@ fn load_history(
     plugins: &mut Plugins,
 ) -> Result<Vec<PluginError>, PluginError> {
     let located = locator.find(&history.uses.value, &history.uses.span)?;
-    let grants = grants(&located, pipeline, workspace);
-    let record = record(&located, &grants);
+    let grants = grants(&located, pipeline, workspace, &history.uses.span)?;
+    let record = record(&located, &grants, workspace);
     let (backend, wrong) = HistoryPlugin::load(plugins.host()?, &located, grants, &history.with)?;
     plugins.records.push(record);
     plugins.history = Some(backend);
@@ -230,22 +237,50 @@ pub(super) fn history(
         Err(error) => vec![diagnostic(error, history.uses.span.clone())],
     };
     if wrong.is_empty() {
+        hints(plugins.host.as_ref());
         return Ok(plugins.host.zip(plugins.history));
     }
     Err(rendered(&wrong, &pipeline.sources))
 }
 
-/// What the plugin may touch, by what the pipeline grants it.
-pub(super) fn grants(located: &Located, pipeline: &Pipeline, workspace: &Path) -> Grants {
-    let manifest = &located.manifest;
-    let (none, usual) = (Allow::default(), Limits::default());
-    let block = pipeline.plugins.get(&manifest.name);
-    let (allow, limits) = block.map_or((&none, &usual), |block| (&block.allow, &block.limits));
-    Grants::new(manifest, allow, limits, workspace)
+/// Says what a start spent on plugins that an installation would have spared it.
+fn hints(host: Option<&Host>) {
+    let (stale, absent): (Vec<_>, Vec<_>) =
+        host.map(Host::hints).unwrap_or_default().into_iter().partition(|hint| hint.stale.is_some());
+    for hint in stale {
+        output::hint(&harmless_line(&format!(
+            "plugin {} was compiled at this start, in {}: {}; {} mends that",
+            hint.plugin,
+            duration(hint.took),
+            hint.stale.unwrap_or_default(),
+            plugin::install_command(&hint.path)
+        )));
+    }
+    let took: Duration = absent.iter().map(|hint| hint.took).sum();
+    if took > SLOW {
+        let names: Vec<_> = absent.iter().map(|hint| hint.plugin.as_str()).collect();
+        output::hint(&harmless_line(&format!(
+            "to compile {} took {} of this start; `RUN [\"/dcd\", \"plugin\", \"install\", \"--all\"]` in the \
+             image's Dockerfile does it once",
+            names.join(", "),
+            duration(took)
+        )));
+    }
+}
+
+/// What the plugin may touch, by what the image and the pipeline grant it. `at` is the place that uses it.
+pub(super) fn grants(
+    located: &Located,
+    pipeline: &Pipeline,
+    workspace: &Path,
+    at: &pipeline::Span,
+) -> Result<Grants, PluginError> {
+    let block = pipeline.plugins.get(&located.manifest.name);
+    grants_file::effective(&located.manifest, located.image.as_ref(), block, workspace, at)
 }
 
 /// What the build's record says of a plugin.
-pub(super) fn record(located: &Located, grants: &Grants) -> facts::Plugin {
+pub(super) fn record(located: &Located, grants: &Grants, workspace: &Path) -> facts::Plugin {
     facts::Plugin {
         name: located.manifest.name.clone(),
         version: located.manifest.version.clone(),
@@ -254,6 +289,7 @@ pub(super) fn record(located: &Located, grants: &Grants) -> facts::Plugin {
         path: located.path.display().to_string(),
         sha256: located.sha256.clone(),
         grants: grants.describe(),
+        image_grants: grants_file::of_image(located, workspace).describe(),
     }
 }
 

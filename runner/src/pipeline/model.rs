@@ -187,6 +187,21 @@ pub struct PluginBlock {
     pub limits: Limits,
 }
 
+/// What an image grants a plugin: the file `NAME.json` beside `NAME.wasm`.
+#[derive(Clone, Debug)]
+pub struct GrantsFile {
+    /// The SHA-256 of the plugin that it is for, in lower-case hex.
+    pub sha256: Option<Spanned<String>>,
+    /// What it grants.
+    pub allow: Allow,
+    /// The most that it may use.
+    pub limits: Limits,
+    /// Nothing else grants the plugin anything.
+    pub locked: bool,
+    /// The whole file.
+    pub json: Value,
+}
+
 /// What a plugin may touch. Nothing, by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Allow {

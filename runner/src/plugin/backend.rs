@@ -18,11 +18,11 @@ use crate::{
             },
             types::Error,
         },
-        call::{QUICK, limited},
+        call::limited,
+        describe,
         engine::{Access, Compiled},
         guest::{Guest, Io, Tail},
         locate::Located,
-        schema::Schema,
         step::{expect_kind, plugin_error},
     },
 };
@@ -56,17 +56,7 @@ impl HistoryPlugin {
     ) -> Result<(Self, Vec<PluginError>), PluginError> {
         expect_kind(located, Kind::HistoryBackend, "`history`")?;
         let compiled = host.compile(located, grants)?;
-        let plugin = compiled.clone();
-        let info = compiled.runtime.block_on(async move {
-            let mut store = plugin.store(Io::Tail(Tail::default()), Access::Nothing)?;
-            limited(&plugin.name, "describe", QUICK, async {
-                let instance = plugin.pre.instantiate_async(&mut store).await?;
-                let guest = HistoryBackend::new(&mut store, &instance)?;
-                guest.dcd_plugin_history().call_describe(&mut store).await
-            })
-            .await
-        })?;
-        let wrong = Schema::parse(&compiled.name, &info.config_schema)?.check(with);
+        let wrong = describe::schema(located, &compiled)?.check(with);
         let config = with.value.to_string();
         Ok((HistoryPlugin { compiled, config, instance: None, tail: Tail::default() }, wrong))
     }

@@ -8,18 +8,26 @@
 pub mod backend;
 mod bindings;
 mod call;
+mod compiler;
 pub mod conformance;
+mod describe;
 mod engine;
 mod error;
 mod grants;
+pub mod grants_file;
 mod guest;
 mod host;
+pub mod install;
 pub mod locate;
 mod manifest;
 mod schema;
+mod sidecar;
 pub mod step;
 
-pub use engine::Host;
+pub use compiler::{NATIVE, target};
+pub use describe::config_schema;
+pub use engine::{Hint, Host};
 pub use error::PluginError;
 pub use grants::Grants;
 pub use manifest::{Ask, Kind, Manifest};
+pub use sidecar::command as install_command;

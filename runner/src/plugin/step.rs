@@ -25,6 +25,7 @@ use crate::{
             types::{Diagnostic, Error, Fault},
         },
         call::{QUICK, limited},
+        describe,
         engine::{Access, Compiled},
         guest::{Io, SAID_LIMIT, Tail},
         locate::Located,
@@ -75,21 +76,11 @@ pub struct StepRequest {
 }
 
 impl StepPlugin {
-    /// Compiles the plugin and asks it for its config's schema.
+    /// Compiles the plugin, or takes its compiled form, and its config's schema.
     pub fn load(host: &Host, located: &Located, grants: Grants) -> Result<Self, PluginError> {
         expect_kind(located, Kind::StepType, "a step's `uses`")?;
         let compiled = host.compile(located, grants)?;
-        let plugin = compiled.clone();
-        let info = compiled.runtime.block_on(async move {
-            let mut store = plugin.store(Io::Tail(Tail::default()), Access::Nothing)?;
-            limited(&plugin.name, "describe", QUICK, async {
-                let instance = plugin.pre.instantiate_async(&mut store).await?;
-                let guest = StepType::new(&mut store, &instance)?;
-                guest.dcd_plugin_step().call_describe(&mut store).await
-            })
-            .await
-        })?;
-        let schema = Schema::parse(&compiled.name, &info.config_schema)?;
+        let schema = describe::schema(located, &compiled)?;
         Ok(StepPlugin { compiled, schema: Arc::new(schema) })
     }
 

@@ -1,6 +1,8 @@
 //! `dcd plugin`
 
+mod allow;
 mod inspect;
+mod install;
 mod list;
 
 use std::{collections::BTreeMap, path::Path};
@@ -12,13 +14,15 @@ use crate::{
     commands::load,
     error::{CommandError, Exit},
     pipeline::{Pipeline, PluginBlock},
-    plugin::locate::Located,
+    plugin::{PluginError, locate::Located},
 };
 
 pub(super) fn plugin(command: PluginCommand) -> Result<Exit, CommandError> {
     match command {
         PluginCommand::List(args) => list::list(&args),
         PluginCommand::Inspect(args) => inspect::inspect(&args),
+        PluginCommand::Install(args) => install::install(&args),
+        PluginCommand::Allow(args) => allow::allow(&args),
     }
 }
 
@@ -35,6 +39,11 @@ fn blocks(pipeline: Option<&Pipeline>) -> &BTreeMap<String, PluginBlock> {
     pipeline.map_or(&NONE, |pipeline| &pipeline.plugins)
 }
 
+/// What is wrong with a plugin that was named on the command line.
+fn wrong(error: PluginError) -> CommandError {
+    CommandError { help: error.help, ..CommandError::usage(error.message, "") }
+}
+
 fn summary(located: &Located) -> Value {
     json!({
         "name": located.manifest.name,
@@ -44,5 +53,6 @@ fn summary(located: &Located) -> Value {
         "path": located.path,
         "sha256": located.sha256,
         "size": located.bytes.len(),
+        "installed": located.state(),
     })
 }
