@@ -44,7 +44,7 @@ pub mod history {
             "dcd:plugin/secrets@0.1.0": crate::bindings::imports::dcd::plugin::secrets,
         },
         generate_all,
-        additional_derives: [PartialEq],
+        additional_derives: [PartialEq, serde::Serialize, serde::Deserialize],
         pub_export_macro: true,
         export_macro_name: "__export_history_backend",
     });

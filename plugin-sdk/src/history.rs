@@ -1,4 +1,7 @@
 //! History backends: places that keep builds centrally.
+//!
+//! The data of a build, such as [`Event`] and [`Build`], can be written and read with [`serde`], for backends that
+//! keep it as text. Names of fields and cases are those of Rust, and stay.
 
 mod adapter;
 

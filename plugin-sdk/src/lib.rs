@@ -39,7 +39,8 @@
 //! # assert!(Chat::run(config, StepContext::default()).is_ok());
 //! ```
 //!
-//! with this `Cargo.toml`; the package's name is the plugin's:
+//! with this `Cargo.toml` (`dcd plugin new step chat` writes one, with tests and the rest of a project); the
+//! package's name is the plugin's:
 //!
 //! ```toml
 //! [package]
@@ -72,6 +73,9 @@
 //! dcd plugin inspect target/wasm32-wasip2/release/chat.wasm
 //! ```
 //!
+//! `dcd plugin test` runs the component itself, through the real host: a step type with cases from files, a
+//! history backend against all that is expected of one.
+//!
 //! A pipeline finds it in `/dcd-plugins`, in a directory of `DCD_PLUGIN_PATH`, or by its path, and grants it
 //! what it needs:
 //!
@@ -97,17 +101,14 @@
 //!   its job.
 //! - [`http`], [`command`](mod@command), [`secrets`] and [`log`](mod@log): what the runner does for a plugin.
 //!   Files, the environment, clocks and randomness are those of the standard library.
-//! - [`mock`], which stands in for the runner in `cargo test`: everything here also compiles for the machine at
-//!   hand.
+//! - [`mock`](mod@mock), which stands in for the runner in `cargo test`: everything here also compiles for the
+//!   machine at hand.
 //!
 //! # What a plugin may not do
 //!
 //! There are no threads and no processes (but see [`StepContext::command`]). A call that runs over the
 //! runner's time limit, or over its memory limit, is ended, and so is one that panics; its message reaches
 //! the user.
-//!
-//! dcd 0.1 grants `http`, `env` and `fs`. Commands and secrets are part of the interface and answer with a
-//! denial; [`StepContext::inputs`] is empty, as steps cannot name each other's outputs yet.
 
 #[doc(hidden)]
 pub mod bindings;

@@ -4,6 +4,11 @@ use std::time::Duration;
 
 use super::{Error, Request, Response};
 
+/// The pause before the second try; each one after is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// The longest pause, also when a server asks for a longer one.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
 /// Sends requests within limits of time and size.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client {
@@ -12,6 +17,7 @@ pub struct Client {
     pub(super) first_byte_timeout: Duration,
     pub(super) between_bytes_timeout: Duration,
     pub(super) body_limit: usize,
+    pub(super) attempts: u32,
 }
 
 impl Default for Client {
@@ -22,6 +28,7 @@ impl Default for Client {
             first_byte_timeout: Duration::from_secs(30),
             between_bytes_timeout: Duration::from_secs(30),
             body_limit: 16 << 20,
+            attempts: 1,
         }
     }
 }
@@ -67,11 +74,59 @@ impl Client {
         self
     }
 
+    /// Sends a request so many times at most, while there is no answer ([`Error::is_transient`]) or it is 408,
+    /// 429, 502, 503 or 504. Default: once.
+    ///
+    /// It waits 0.5 s, 1 s, 2 s and so on in between, or as long as `retry-after` says, at most 30 s. A request
+    /// that got no answer may have been carried out: retry what can be repeated safely.
+    #[must_use]
+    pub fn attempts(mut self, attempts: u32) -> Self {
+        self.attempts = attempts.max(1);
+        self
+    }
+
     /// Sends a request and reads the whole answer. Any status is an answer: see
     /// [`Response::error_for_status`].
     // By value: a request is sent once, and its body may be large.
     #[allow(clippy::needless_pass_by_value)]
     pub fn send(&self, request: Request) -> Result<Response, Error> {
+        let mut pause = FIRST_PAUSE;
+        for _ in 1..self.attempts {
+            let answer = crate::host::send(self, &request);
+            let asked = match &answer {
+                Ok(answer) if matches!(answer.status(), 408 | 429 | 502..=504) => answer.retry_after(),
+                Err(error) if error.is_transient() => None,
+                Ok(_) | Err(_) => return answer,
+            };
+            crate::host::sleep(asked.unwrap_or(pause).min(LONGEST_PAUSE));
+            pause *= 2;
+        }
         crate::host::send(self, &request)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mock;
+
+    /// How many times a request is sent that gets these answers, and what comes of it.
+    fn sent(answers: &[Result<u16, Error>]) -> (usize, Result<u16, Error>) {
+        mock::reset();
+        let mut answers = answers.to_vec().into_iter();
+        mock::on_http(move |_| answers.next().unwrap_or(Ok(418)).map(Response::new));
+        let answer = Client::new().attempts(3).send(Request::get("https://a.example"));
+        (mock::requests().len(), answer.map(|answer| answer.status()))
+    }
+
+    #[test]
+    fn what_may_work_later_is_sent_again() {
+        let (gone, refused) =
+            (|| Err(Error::Unreachable("gone".into())), || Err(Error::Protocol("refused".into())));
+        assert_eq!(sent(&[Ok(200)]), (1, Ok(200)));
+        assert_eq!(sent(&[Ok(503), gone(), Ok(200)]), (3, Ok(200)));
+        assert_eq!(sent(&[Ok(429), Ok(404)]), (2, Ok(404)));
+        assert_eq!(sent(&[gone(), refused()]), (2, refused()));
+        assert_eq!(sent(&[gone(), Ok(502), gone(), Ok(200)]), (3, gone()));
     }
 }

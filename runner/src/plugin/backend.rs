@@ -61,6 +61,25 @@ impl HistoryPlugin {
         Ok((HistoryPlugin { compiled, config, instance: None, tail: Tail::default() }, wrong))
     }
 
+    /// The same plugin with the same config, as another runner would have it.
+    pub(crate) fn another(&self) -> Self {
+        let (compiled, config) = (self.compiled.clone(), self.config.clone());
+        HistoryPlugin { compiled, config, instance: None, tail: Tail::default() }
+    }
+
+    /// The optional operations that it names.
+    pub(crate) async fn features(&mut self) -> Result<Vec<String>, BackendError> {
+        let describe = async |guest: &history::Guest, store: &mut Store<Guest>| {
+            guest.call_describe(store).await.map(|info| Ok(info.features))
+        };
+        self.call("describe", describe).await
+    }
+
+    /// Whether there is an instance that works.
+    pub(crate) fn is_open(&self) -> bool {
+        self.instance.is_some()
+    }
+
     /// Makes and opens an instance, if there is none.
     async fn open(&mut self) -> Result<(), BackendError> {
         if self.instance.is_some() {
@@ -83,7 +102,7 @@ impl HistoryPlugin {
     }
 
     /// One call. Whatever breaks the instance costs it; the next call makes a new one.
-    async fn call<T>(
+    pub(crate) async fn call<T>(
         &mut self,
         what: &'static str,
         call: impl AsyncFnOnce(&history::Guest, &mut Store<Guest>) -> wasmtime::Result<Result<T, Error>>,

@@ -17,6 +17,7 @@ pub(crate) mod history {
         world: "history-backend",
         imports: { default: async | trappable },
         exports: { default: async },
+        additional_derives: [PartialEq],
         with: {
             "dcd:plugin/types": super::step::dcd::plugin::types,
             "dcd:plugin/log": super::step::dcd::plugin::log,

@@ -102,6 +102,11 @@ impl Host {
         self.handle.spawn(task)
     }
 
+    /// The runtime, for threads that wait for plugins.
+    pub(crate) fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
     /// Waits for something that calls plugins.
     pub fn block_on<T>(&self, task: impl Future<Output = T>) -> T {
         self.handle.block_on(task)

@@ -65,7 +65,7 @@ pub fn prepare(
     let (grants, grants_change) = grants(&located, &wasm, allow, options)?;
     let lacking = lacking(&located.manifest, &grants.file.allow);
     if grants.file.locked && !lacking.is_empty() {
-        return Err(locked_without(&located.manifest, &lacking, &wasm, &grants.path));
+        return Err(locked_without(&located, &lacking, options));
     }
     // Compiled for here, too, when it is for elsewhere: it says of its config what only it knows.
     let compiled = host.compile(&located, Grants::default())?;
@@ -190,22 +190,22 @@ pub fn options_for(lacking: &[(String, String)]) -> String {
     lacking.iter().map(option).collect::<Vec<_>>().join(" ")
 }
 
-fn locked_without(
-    manifest: &Manifest,
-    lacking: &[(String, String)],
-    wasm: &Path,
-    grants: &Path,
-) -> PluginError {
+fn locked_without(located: &Located, lacking: &[(String, String)], options: &Options<'_>) -> PluginError {
     let kinds: Vec<_> = lacking.iter().map(|(kind, reason)| format!("`{kind}` ({reason})")).collect();
+    let directory = if options.directory == Path::new(locate::DIRECTORY) {
+        String::new()
+    } else {
+        format!("--dir {} ", options.directory.display())
+    };
     PluginError::new(format!(
-        "plugin {} asks for {} and is granted none, and with `locked` no pipeline can grant it",
-        manifest.name,
+        "plugin {} asks for {} and is granted none, and as it is locked no pipeline can grant it",
+        located.manifest.name,
         kinds.join(", ")
     ))
     .help(format!(
-        "grant it: {}; or add it to {}",
-        sidecar::command(wasm).replace("install", &format!("install {}", options_for(lacking))),
-        grants.display()
+        "grant it here: `dcd plugin install --locked {} {directory}{}`",
+        options_for(lacking),
+        located.path.display()
     ))
 }
 

@@ -9,6 +9,7 @@ pub mod backend;
 mod bindings;
 mod call;
 mod compiler;
+pub mod conformance;
 mod describe;
 mod engine;
 mod error;

@@ -8,6 +8,7 @@
 mod bad_input;
 mod bad_plugins;
 mod commands;
+mod compat;
 mod conditions;
 mod doctor;
 mod examples;
@@ -18,6 +19,7 @@ mod history_dir;
 mod history_fails;
 mod http_plugin;
 mod init;
+mod install;
 mod journal;
 mod misdeeds;
 mod modes;

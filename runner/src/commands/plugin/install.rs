@@ -30,6 +30,7 @@ pub(super) fn install(args: &InstallArgs) -> Result<Exit, CommandError> {
         )
     })?;
     let directory = workspace.join(&args.dir);
+    let directory = directory.canonicalize().unwrap_or(directory);
     let files = files(args, &workspace, &directory)?;
     let located: Result<Vec<_>, _> = files.iter().map(|file| locate::read(file)).collect();
     let located = located.map_err(wrong)?;
