@@ -1,7 +1,7 @@
 //! Reading a pipeline file and the plugins that it uses, and saying all that is wrong with them.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     io::IsTerminal,
     path::{Path, PathBuf},
     time::Duration,
@@ -10,7 +10,7 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use crate::{
-    commands::output,
+    commands::{output, secrets},
     error::{CommandError, Exit},
     facts,
     pipeline::{self, Action, Diagnostic, Pipeline, PluginUse},
@@ -44,6 +44,8 @@ pub(super) struct Plugins {
     pub(super) history: Option<HistoryPlugin>,
     pub(super) observers: Vec<ObserverPlugin>,
     pub(super) records: Vec<facts::Plugin>,
+    /// The pipeline's secrets that they are granted.
+    pub(super) secrets: BTreeSet<String>,
 }
 
 /// The directory that everything is relative to.
@@ -200,6 +202,7 @@ fn load_step(
 ) -> Result<StepPlugin, PluginError> {
     let located = locator.find(&name.value, &name.span)?;
     let grants = grants(&located, pipeline, workspace, &name.span)?;
+    plugins.granted(pipeline, &grants);
     let record = record(&located, &grants, workspace);
     let loaded = StepPlugin::load(plugins.host()?, &located, grants)?;
     plugins.records.push(record);
@@ -218,7 +221,9 @@ fn load_history(
     let located = locator.find(&history.uses.value, &history.uses.span)?;
     let grants = grants(&located, pipeline, workspace, &history.uses.span)?;
     let record = record(&located, &grants, workspace);
-    let (backend, wrong) = HistoryPlugin::load(plugins.host()?, &located, grants, &history.with)?;
+    plugins.granted(pipeline, &grants);
+    let secrets = secrets::granted(workspace, pipeline, &grants);
+    let (backend, wrong) = HistoryPlugin::load(plugins.host()?, &located, grants, secrets, &history.with)?;
     plugins.records.push(record);
     plugins.history = Some(backend);
     Ok(wrong)
@@ -235,7 +240,9 @@ fn load_observer(
     let located = locator.find(&observer.uses.value, &observer.uses.span)?;
     let grants = grants(&located, pipeline, workspace, &observer.uses.span)?;
     let record = record(&located, &grants, workspace);
-    let (loaded, wrong) = ObserverPlugin::load(plugins.host()?, &located, grants, &observer.with)?;
+    plugins.granted(pipeline, &grants);
+    let secrets = secrets::granted(workspace, pipeline, &grants);
+    let (loaded, wrong) = ObserverPlugin::load(plugins.host()?, &located, grants, secrets, &observer.with)?;
     // One plugin may be two observers.
     if !plugins.records.contains(&record) {
         plugins.records.push(record);
@@ -245,6 +252,12 @@ fn load_observer(
 }
 
 impl Plugins {
+    /// Notes which secrets these grants are for.
+    fn granted(&mut self, pipeline: &Pipeline, grants: &Grants) {
+        let names = pipeline.secrets.iter().map(|secret| &secret.name.value);
+        self.secrets.extend(names.filter(|name| grants.secret(name)).cloned());
+    }
+
     fn host(&mut self) -> Result<&Host, PluginError> {
         match &mut self.host {
             Some(host) => Ok(host),

@@ -6,8 +6,8 @@ use crate::plugin::{
     Grants, Host, Kind, PluginError,
     bindings::{history::HistoryBackend, observer::BuildObserver, step::StepType},
     call::{QUICK, limited},
-    engine::{Access, Compiled},
-    guest::{Io, Tail},
+    engine::Compiled,
+    given::Given,
     locate::Located,
     schema::Schema,
 };
@@ -22,8 +22,9 @@ pub fn config_schema(host: &Host, located: &Located) -> Result<Value, PluginErro
 fn ask(compiled: &Compiled, kind: Kind) -> Result<String, PluginError> {
     let plugin = compiled.clone();
     let info = compiled.runtime.block_on(async move {
-        let mut store = plugin.store(Io::Tail(Tail::default()), Access::Nothing)?;
-        limited(&plugin.name, "describe", QUICK, async {
+        let warden = plugin.strict_warden();
+        let mut store = plugin.store(&warden, Given::default())?;
+        limited(&warden, "describe", QUICK, async {
             let instance = plugin.pre.instantiate_async(&mut store).await?;
             match kind {
                 Kind::StepType => {

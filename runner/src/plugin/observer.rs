@@ -1,6 +1,6 @@
 //! Build observers.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use wasmtime::Store;
 
@@ -16,7 +16,8 @@ use crate::{
         },
         call::{QUICK, limited},
         describe,
-        engine::{Access, Compiled},
+        engine::Compiled,
+        given::{Given, Secrets},
         guest::{Guest, Io, Tail},
         locate::Located,
         step::{expect_kind, located_in, plugin_error},
@@ -31,6 +32,7 @@ pub struct ObserverPlugin {
     compiled: Compiled,
     config: String,
     tail: Tail,
+    given: Given,
 }
 
 /// An observer at work.
@@ -46,12 +48,15 @@ impl ObserverPlugin {
         host: &Host,
         located: &Located,
         grants: Grants,
+        secrets: Secrets,
         with: &Json,
     ) -> Result<(Self, Vec<PluginError>), PluginError> {
         expect_kind(located, Kind::BuildObserver, "`observers`")?;
         let compiled = host.compile(located, grants)?;
         let mut wrong = describe::schema(located, &compiled)?.check(with);
-        let plugin = ObserverPlugin { compiled, config: with.value.to_string(), tail: Tail::default() };
+        let given = Given { secrets: Arc::new(secrets), ..Given::default() };
+        let plugin =
+            ObserverPlugin { compiled, config: with.value.to_string(), tail: Tail::default(), given };
         if wrong.is_empty() {
             wrong = plugin.validate(with)?;
         }
@@ -61,8 +66,9 @@ impl ObserverPlugin {
     fn validate(&self, with: &Json) -> Result<Vec<PluginError>, PluginError> {
         let (plugin, config) = (self.compiled.clone(), self.config.clone());
         let answer = self.compiled.runtime.block_on(async move {
-            let mut store = plugin.store(Io::Tail(Tail::default()), Access::Nothing)?;
-            limited(&plugin.name, "validate", QUICK, async {
+            let warden = plugin.strict_warden();
+            let mut store = plugin.store(&warden, Given::default())?;
+            limited(&warden, "validate", QUICK, async {
                 let instance = plugin.pre.instantiate_async(&mut store).await?;
                 let guest = BuildObserver::new(&mut store, &instance)?;
                 guest.dcd_plugin_observer().call_validate(&mut store, &config).await
@@ -85,8 +91,9 @@ impl ObserverPlugin {
 
     /// Opens it for a build.
     pub async fn open(self, build: &String) -> Result<Observing, PluginError> {
-        let mut store = self.compiled.store(Io::Tail(self.tail.clone()), Access::Granted(&[]))?;
-        let opened = limited(&self.compiled.name, "open", CALL_LIMIT, async {
+        let warden = self.compiled.warden(Io::Tail(self.tail.clone()));
+        let mut store = self.compiled.store(&warden, self.given.clone())?;
+        let opened = limited(&warden, "open", self.limit(), async {
             let instance = self.compiled.pre.instantiate_async(&mut store).await?;
             let guest = BuildObserver::new(&mut store, &instance)?;
             let answer = guest.dcd_plugin_observer().call_open(&mut store, &self.config, build).await?;
@@ -95,6 +102,10 @@ impl ObserverPlugin {
         let (guest, answer) = opened.await.map_err(|error| self.broken(error))?;
         answer.map_err(|error| self.refused(error))?;
         Ok(Observing { plugin: self, store, guest })
+    }
+
+    fn limit(&self) -> Duration {
+        self.compiled.grants.limits().call_timeout.unwrap_or(CALL_LIMIT)
     }
 
     /// The instance trapped or took too long.
@@ -135,8 +146,9 @@ impl Observing {
         what: &'static str,
         call: impl AsyncFnOnce(&observer::Guest, &mut Store<Guest>) -> wasmtime::Result<Result<(), Error>>,
     ) -> Result<Result<(), PluginError>, PluginError> {
+        let warden = self.store.data().warden.clone();
         let calling = call(self.guest.dcd_plugin_observer(), &mut self.store);
-        let answer = limited(&self.plugin.compiled.name, what, CALL_LIMIT, calling).await;
+        let answer = limited(&warden, what, self.plugin.limit(), calling).await;
         let answer = answer.map_err(|error| self.plugin.broken(error))?;
         Ok(answer.map_err(|error| self.plugin.refused(error)))
     }
