@@ -38,8 +38,8 @@ mod syntax;
 mod values;
 
 pub use cases::{
-    BackendSetup, Case, End, Expect, FakeAnswer, FakeCommand, WORKSPACE, Wanted, parse_backend_setup,
-    parse_cases,
+    BackendSetup, Case, End, Expect, FakeAnswer, FakeCommand, WORKSPACE, Wanted, WantedRequest,
+    parse_backend_setup, parse_cases,
 };
 pub use diagnostic::Diagnostic;
 pub(crate) use diagnostic::{did_you_mean, printable};

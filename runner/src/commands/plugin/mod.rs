@@ -2,6 +2,8 @@
 
 mod inspect;
 mod list;
+mod new;
+mod test;
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -19,6 +21,8 @@ pub(super) fn plugin(command: PluginCommand) -> Result<Exit, CommandError> {
     match command {
         PluginCommand::List(args) => list::list(&args),
         PluginCommand::Inspect(args) => inspect::inspect(&args),
+        PluginCommand::New(args) => new::new(&args),
+        PluginCommand::Test(args) => test::test(&args),
     }
 }
 

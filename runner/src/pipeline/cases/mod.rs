@@ -84,8 +84,17 @@ pub struct Expect {
     pub files: Vec<(String, Option<Wanted>)>,
     /// All programs that it ran, as [`FakeCommand::run`].
     pub commands: Option<Vec<String>>,
-    /// All requests that it sent, as [`FakeAnswer::request`].
-    pub requests: Option<Vec<String>>,
+    /// All requests that it sent.
+    pub requests: Option<Vec<WantedRequest>>,
+}
+
+/// A request that should be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WantedRequest {
+    /// As [`FakeAnswer::request`].
+    pub request: String,
+    /// Its body.
+    pub body: Option<Wanted>,
 }
 
 /// How a case ends.

@@ -3,7 +3,7 @@
 use jsonc_parser::ast::Value;
 use serde_json::{Map, Value as JsonValue, json};
 
-use super::{BackendSetup, Case, End, Expect, FakeAnswer, FakeCommand, WORKSPACE, Wanted};
+use super::{BackendSetup, Case, End, Expect, FakeAnswer, FakeCommand, WORKSPACE, Wanted, WantedRequest};
 use crate::{
     event::Outcome,
     pipeline::{
@@ -104,6 +104,14 @@ const ANSWER: Keys = Keys {
     later: &[],
     misplaced: &[("method", "write it into `request`, before the URL"), ("url", "write it into `request`")],
     elsewhere: &[("code", "status")],
+};
+
+const REQUEST: Keys = Keys {
+    place: "a request",
+    allowed: &[key("request", "The method and the URL."), key("body", "The body.")],
+    later: &[],
+    misplaced: &[("method", "write it into `request`, before the URL"), ("url", "write it into `request`")],
+    elsewhere: &[],
 };
 
 const CONTAINS: Keys = Keys {
@@ -319,11 +327,11 @@ fn expect(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Expect> {
     expect.problem = looked_into("problem");
     expect.log = looked_into("log");
     expect.files = fields.get("files").map(|value| files(reader, value)).unwrap_or_default();
-    let mut all = |key: &str| {
-        fields.get(key).map(|value| strings(reader, value, &format!("`{key}`"), r#"["helm upgrade *"]"#))
-    };
-    expect.commands = all("commands");
-    expect.requests = all("requests");
+    expect.commands =
+        fields.get("commands").map(|value| strings(reader, value, "`commands`", r#"["helm upgrade *"]"#));
+    let requests = Expected { name: "`requests`", example: r#"["GET https://example.com/*"]"# };
+    expect.requests =
+        fields.get("requests").map(|value| read_list(reader, Some(value), requests, wanted_request));
     Some(expect)
 }
 
@@ -379,6 +387,25 @@ fn wanted(reader: &mut Reader<'_>, value: &Value<'_>, name: &str) -> Option<Want
         }
         _ => reader.wrong_type(value, "a string or an object", Expected { name, example: EXAMPLE }),
     }
+}
+
+fn wanted_request(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<WantedRequest> {
+    const EXAMPLE: &str = r#"{ "request": "POST https://example.com/*", "body": { "contains": "text" } }"#;
+    if let Value::StringLit(literal) = value {
+        return Some(WantedRequest { request: literal.value.clone().into_owned(), body: None });
+    }
+    let Value::Object(object) = value else {
+        let expected = Expected { name: "a request", example: EXAMPLE };
+        return reader.wrong_type(value, "a string or an object", expected);
+    };
+    let fields = reader.fields(object, &REQUEST);
+    if fields.lacks("request") {
+        let help = format!("add `request`: {EXAMPLE}");
+        reader.refuse(fields.span.clone(), "this request does not say which it is", help);
+    }
+    let request = fields.get("request").and_then(|value| text(reader, value, "`request`", EXAMPLE));
+    let body = fields.get("body").and_then(|value| wanted(reader, value, "`body`"));
+    Some(WantedRequest { request: request?, body })
 }
 
 fn list<T>(
