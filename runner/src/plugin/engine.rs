@@ -13,7 +13,7 @@ use wasmtime::{
 };
 
 use crate::plugin::{
-    Grants, PluginError,
+    Grants, Manifest, PluginError,
     bindings::step::StepType,
     guest::{Guest, Io},
     locate::Located,
@@ -132,6 +132,12 @@ impl Drop for Host {
 }
 
 impl Compiled {
+    /// The same with these grants instead.
+    pub(crate) fn granted(&self, manifest: &Manifest, grants: Grants) -> Self {
+        let lacking = grants.lacking(manifest).map(Into::into);
+        Compiled { lacking, grants: Arc::new(grants), ..self.clone() }
+    }
+
     /// A place for one instance.
     pub(crate) fn store(&self, io: Io, access: Access<'_>) -> Result<Store<Guest>, PluginError> {
         let (grants, env) = match access {

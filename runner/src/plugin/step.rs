@@ -16,7 +16,7 @@ use crate::{
     event::{Outcome, Problem},
     pipeline::Json,
     plugin::{
-        Grants, Host, Kind, PluginError,
+        Grants, Host, Kind, Manifest, PluginError,
         bindings::{
             step::{
                 StepType,
@@ -91,6 +91,11 @@ impl StepPlugin {
         })?;
         let schema = Schema::parse(&compiled.name, &info.config_schema)?;
         Ok(StepPlugin { compiled, schema: Arc::new(schema) })
+    }
+
+    /// The same plugin with these grants instead.
+    pub fn granted(&self, manifest: &Manifest, grants: Grants) -> Self {
+        StepPlugin { compiled: self.compiled.granted(manifest, grants), schema: self.schema.clone() }
     }
 
     /// What is wrong with a step's config by its schema.

@@ -1,7 +1,10 @@
 //! `dcd plugin test`
 
 mod backend;
+mod compare;
+mod fake;
 mod report;
+mod steps;
 mod temporary;
 
 use std::path::Path;
@@ -21,7 +24,7 @@ pub(super) fn test(args: &PluginTestArgs) -> Result<Exit, CommandError> {
     let directory = load::workspace()?;
     let located = locate::read(&directory.join(&args.plugin)).map_err(usage)?;
     match located.manifest.kind {
-        Kind::StepType => todo!(),
+        Kind::StepType => steps::test(args, &directory, &located),
         Kind::HistoryBackend => backend::test(args, &directory, &located),
     }
 }
