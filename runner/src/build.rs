@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use crate::{
     event::{
-        Artifact, AttemptFinished, Body, BuildStarted, Event, Outcome, Problem, StepPlan, TestCase, UnixMs,
+        Artifact, AttemptFinished, Body, BuildStarted, Event, Outcome, PluginUsed, Problem, StepPlan,
+        TestCase, UnixMs,
     },
     facts::Facts,
 };
@@ -105,6 +106,8 @@ pub struct Attempt {
     pub leaked: bool,
     /// How many bytes it printed.
     pub output_bytes: u64,
+    /// What its plugin made use of.
+    pub used: Option<PluginUsed>,
 }
 
 impl Build {
@@ -156,6 +159,11 @@ impl Build {
                     step.flaky = body.flaky;
                     step.left_out = body.left_out;
                     step.kept_attempts = if body.left_out { body.attempts } else { 0 };
+                }
+            }
+            Body::PluginUsed(body) => {
+                if let Some(attempt) = self.step(event).and_then(|step| step.attempts.last_mut()) {
+                    attempt.used = Some(body.clone());
                 }
             }
             Body::StepArtifacts(body) => {

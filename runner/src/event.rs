@@ -3,7 +3,11 @@
 //! Terminal, JSON output, journal and history backends read exactly these events; replaying a build's events
 //! gives the same picture again. The kinds and their fields are documented in `docs/events.md`.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -94,6 +98,8 @@ pub enum Body {
     StepOutput(Bytes),
     /// A plugin's diagnostic about itself.
     StepLog(StepLog),
+    /// What the plugin that did the running attempt made use of.
+    PluginUsed(PluginUsed),
     /// Files that the running attempt made.
     StepArtifacts(StepArtifacts),
     /// What a test report of the running attempt says.
@@ -226,6 +232,38 @@ pub struct StepLog {
     /// What goes with it.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub fields: Vec<(String, String)>,
+}
+
+/// `plugin.used`: of what the plugin is granted, that which it used. Each once, sorted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PluginUsed {
+    /// The plugin's name.
+    pub plugin: String,
+    /// Origins that it sent requests to: `https://host[:port]`.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty", default)]
+    pub http: BTreeSet<String>,
+    /// Addresses that it connected to: `host:port`.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty", default)]
+    pub tcp: BTreeSet<String>,
+    /// Names of secrets that it got.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty", default)]
+    pub secrets: BTreeSet<String>,
+    /// Absolute paths of programs that it ran.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty", default)]
+    pub programs: BTreeSet<String>,
+}
+
+impl PluginUsed {
+    /// Kind by kind, those of which something was used.
+    pub fn kinds(&self) -> impl Iterator<Item = (&'static str, &BTreeSet<String>)> {
+        let kinds = [
+            ("http", &self.http),
+            ("tcp", &self.tcp),
+            ("secrets", &self.secrets),
+            ("programs", &self.programs),
+        ];
+        kinds.into_iter().filter(|(_, used)| !used.is_empty())
+    }
 }
 
 /// `step.artifacts`
@@ -364,6 +402,7 @@ impl Body {
             Body::BuildFacts(_) => "build.facts",
             Body::LockWaiting(_) => "lock.waiting",
             Body::LockAcquired(_) => "lock.acquired",
+            Body::PluginUsed(_) => "plugin.used",
             Body::StepArtifacts(_) => "step.artifacts",
             Body::StepTests(_) => "step.tests",
             Body::StepShell(_) => "step.shell",
@@ -386,6 +425,7 @@ impl Body {
             Body::BuildFacts(body) => json(body),
             Body::LockWaiting(body) => json(body),
             Body::LockAcquired(body) => json(body),
+            Body::PluginUsed(body) => json(body),
             Body::StepArtifacts(body) => json(body),
             Body::StepTests(body) => json(body),
             Body::StepShell(body) => json(body),
@@ -410,6 +450,7 @@ impl Body {
             ("build.facts", Payload::Json(text)) => parse(text).map(Body::BuildFacts),
             ("lock.waiting", Payload::Json(text)) => parse(text).map(Body::LockWaiting),
             ("lock.acquired", Payload::Json(text)) => parse(text).map(Body::LockAcquired),
+            ("plugin.used", Payload::Json(text)) => parse(text).map(Body::PluginUsed),
             ("step.artifacts", Payload::Json(text)) => parse(text).map(Body::StepArtifacts),
             ("step.tests", Payload::Json(text)) => parse(text).map(Body::StepTests),
             ("step.shell", Payload::Json(text)) => parse(text).map(Body::StepShell),

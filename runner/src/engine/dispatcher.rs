@@ -223,6 +223,7 @@ where
                 Body::StepOutput(masked)
             }
             StepContent::Log(log) => Body::StepLog(log),
+            StepContent::Used(used) => Body::PluginUsed(used),
             StepContent::Artifacts(artifacts) => Body::StepArtifacts(artifacts),
             StepContent::Tests(tests) => Body::StepTests(tests),
             StepContent::Shell { event, shown } => {

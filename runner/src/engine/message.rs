@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    event::{Outcome, Problem, StepArtifacts, StepLog, StepShell, StepTests},
+    event::{Outcome, PluginUsed, Problem, StepArtifacts, StepLog, StepShell, StepTests},
     pipeline::expression::Status,
 };
 
@@ -30,6 +30,8 @@ pub enum StepContent {
     Output(Bytes),
     /// Its plugin, or the runner, has something to say about it.
     Log(StepLog),
+    /// Its plugin made use of this.
+    Used(PluginUsed),
     /// It made these files.
     Artifacts(StepArtifacts),
     /// Its tests said this.

@@ -32,6 +32,11 @@ pub fn body(redactor: &Redactor, body: &mut Body) {
                 redactor.string(value);
             }
         }
+        Body::PluginUsed(used) => {
+            for names in [&mut used.http, &mut used.tcp, &mut used.secrets, &mut used.programs] {
+                *names = names.iter().map(|name| redactor.text(name).into_owned()).collect();
+            }
+        }
         Body::StepArtifacts(found) => {
             for artifact in &mut found.artifacts {
                 redactor.string(&mut artifact.path);

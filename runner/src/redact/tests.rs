@@ -167,6 +167,7 @@ fn events_are_masked_wherever_others_words_stand_in_them() {
         ("build.cancelling", json!({ "reason": "S3CRET" })),
         ("build.finished", json!({ "outcome": "error", "duration_ms": 1, "reason": "S3CRET" })),
         ("step.log", json!({ "level": "info", "message": "S3CRET", "fields": [["S3CRET", "S3CRET"]] })),
+        ("plugin.used", json!({ "plugin": "p", "http": ["https://S3CRET"], "programs": ["/S3CRET"] })),
         ("step.artifacts", json!({ "artifacts": [{ "path": "S3CRET", "size": 1, "sha256": "00" }] })),
         (
             "step.tests",

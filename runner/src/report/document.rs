@@ -151,5 +151,6 @@ fn attempt(attempt: &Attempt) -> Value {
         "problem": attempt.problem,
         "leaked": attempt.leaked,
         "output_bytes": attempt.output_bytes,
+        "used": attempt.used,
     })
 }

@@ -47,6 +47,7 @@ impl Junit {
             | Body::BuildCancelling(_)
             | Body::BuildFinished(_)
             | Body::StepLog(_)
+            | Body::PluginUsed(_)
             | Body::StepArtifacts(_)
             | Body::StepTests(_)
             | Body::StepShell(_)

@@ -123,7 +123,7 @@ impl Page {
         }
         match step.attempts.as_slice() {
             [] => {}
-            [only] => self.problem(only),
+            [only] => self.told(only),
             several => several.iter().for_each(|attempt| self.attempt(attempt)),
         }
         self.results(step);
@@ -133,10 +133,17 @@ impl Page {
     fn attempt(&mut self, attempt: &Attempt) {
         let outcome = attempt.outcome.map_or("running", Outcome::as_str);
         self.row("", &format!("attempt {}: {outcome}{}", attempt.attempt, details(attempt)));
-        self.problem(attempt);
+        self.told(attempt);
     }
 
-    fn problem(&mut self, attempt: &Attempt) {
+    /// What it used, and what was wrong.
+    fn told(&mut self, attempt: &Attempt) {
+        if let Some(used) = &attempt.used {
+            let kinds = used.kinds().map(|(kind, used)| {
+                format!("{kind}: {}", used.iter().map(String::as_str).collect::<Vec<_>>().join(", "))
+            });
+            self.row("", &format!("used {}", kinds.collect::<Vec<_>>().join("; ")));
+        }
         if let Some(problem) = &attempt.problem {
             self.row("", &problem.message);
             if let Some(help) = &problem.help {

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     cli::PluginTestArgs,
-    commands::{load, output::print},
+    commands::{load, output::print, secrets},
     error::{CommandError, Exit},
     pipeline::{BackendSetup, Json, WORKSPACE, parse_backend_setup},
     plugin::{
@@ -51,8 +51,9 @@ pub(super) fn test(args: &PluginTestArgs, directory: &Path, located: &Located) -
     let setup = setup(args, directory)?;
     let with = in_workspace(setup.with, temporary.path());
     let grants = Grants::new(&located.manifest, &setup.allow, &setup.limits, temporary.path());
+    let secrets = secrets::granted(directory, &setup.secrets, &grants);
     let host = Host::new().map_err(environment)?;
-    let (plugin, wrong) = HistoryPlugin::load(&host, located, grants, &with).map_err(environment)?;
+    let (plugin, wrong) = HistoryPlugin::load(&host, located, grants, secrets, &with).map_err(environment)?;
     if let Some(error) = wrong.into_iter().next() {
         return Err(usage(error));
     }

@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::{Component, Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -25,7 +26,7 @@ use crate::{
     event::{Problem, StepLog},
     pipeline::{Allow, Case, End, Limits, parse_cases},
     plugin::{
-        Grants, Host,
+        Grants, Host, Workshop,
         locate::Located,
         step::{StepPlugin, StepRequest},
     },
@@ -100,7 +101,11 @@ fn run(
         CommandError::environment(format!("cannot write {what} of the case `{}`: {error}", case.name))
     };
     let temporary = Temporary::new().map_err(|error| unwritable("the workspace", error))?;
-    let workspace = temporary.path();
+    // Programs are not taken from the workspace, so they are beside it.
+    let (workspace, bin) = (temporary.path().join("workspace"), temporary.path().join("bin"));
+    let workspace = workspace.as_path();
+    fs::create_dir(workspace).map_err(|error| unwritable("the workspace", error))?;
+    let fakes = Fakes::new(case, &bin).map_err(|error| unwritable("the programs", error))?;
     for (path, text) in &case.files {
         let inside =
             Path::new(path).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
@@ -117,12 +122,13 @@ fn run(
             .map_err(|error| unwritable(path, error))?;
     }
     let grants = Grants::new(&located.manifest, &case.allow, &Limits::default(), workspace);
-    let plugin = plugin.granted(&located.manifest, grants);
+    let plugin = plugin.rehearsal(&located.manifest, grants, fakes.clone());
     let with = fill(case.with.clone(), workspace);
     let refused = plugin.check(&with).map_err(usage)?;
-    let fakes = Fakes::new(case);
+    let mut workshop = Workshop::new(fakes.clone(), case.env.clone(), workspace.to_owned());
+    workshop.path = Some(bin.into());
     let mut got = if refused.is_empty() {
-        match attempt(host, &plugin, case, with.value.to_string(), workspace) {
+        match attempt(host, &plugin, case, with.value.to_string(), workspace, workshop) {
             Ok(got) => got,
             Err(why) => return Ok(vec![why]),
         }
@@ -149,6 +155,7 @@ fn attempt(
     case: &Case,
     config: String,
     workspace: &Path,
+    workshop: Workshop,
 ) -> Result<Got, String> {
     let request = StepRequest {
         config,
@@ -158,6 +165,11 @@ fn attempt(
         step_name: "test".to_owned(),
         attempt: 1,
         env: case.env.clone(),
+        secrets: Arc::new(
+            case.secrets.iter().map(|(name, value)| (name.clone(), Ok(value.clone()))).collect(),
+        ),
+        own_secrets: Vec::new(),
+        workshop,
         has_timeout: true,
         workspace: workspace.display().to_string(),
         inputs: case
@@ -209,8 +221,9 @@ impl Heard {
                 self.log.push_str(&format!("{level}: {message}\n"))
             }
             StepContent::Finished(end) => return Some(*end),
-            // Not a plugin's.
-            StepContent::Artifacts(_)
+            // Not of interest, or not a plugin's.
+            StepContent::Used(_)
+            | StepContent::Artifacts(_)
             | StepContent::Tests(_)
             | StepContent::Held
             | StepContent::Shell { .. } => {}
