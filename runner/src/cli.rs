@@ -39,7 +39,7 @@ pub enum Command {
     /// Look at builds
     #[command(subcommand, arg_required_else_help = true)]
     History(HistoryCommand),
-    /// Look at plugins
+    /// Look at plugins, and write them
     #[command(subcommand, arg_required_else_help = true)]
     Plugin(PluginCommand),
     /// Check that dcd can do its work here, and say what to do where it cannot
@@ -354,6 +354,10 @@ pub enum PluginCommand {
     Install(InstallArgs),
     /// Add to what the image grants a plugin that is in the plugin directory
     Allow(AllowArgs),
+    /// Begin a plugin: make a project in Rust that builds and passes its tests
+    New(NewArgs),
+    /// Test a plugin through the real host: a step type with cases, a history backend with all that is expected of one
+    Test(PluginTestArgs),
 }
 
 /// `dcd plugin list`
@@ -445,4 +449,47 @@ fn grant(text: &str) -> Result<GrantArg, String> {
         None => (None, kind),
     };
     Ok(GrantArg { plugin, kind: kind.to_owned(), value: value.to_owned() })
+}
+
+/// `dcd plugin new`
+#[derive(Debug, Args)]
+pub struct NewArgs {
+    /// What it is for: `step` for a step type, `history` for a history backend
+    #[arg(value_enum, hide_possible_values = true)]
+    pub kind: NewKind,
+    /// What pipelines will call it
+    pub name: String,
+    /// Where to make the project; else in a directory of that name
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Use the crate dcd-plugin-sdk of this directory; else the released one
+    #[arg(long, value_name = "PATH")]
+    pub sdk: Option<PathBuf>,
+}
+
+/// What a new plugin is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum NewKind {
+    /// A step type.
+    Step,
+    /// A history backend.
+    History,
+}
+
+/// `dcd plugin test`
+#[derive(Debug, Args)]
+pub struct PluginTestArgs {
+    /// The plugin's `.wasm` file
+    pub plugin: PathBuf,
+    /// Files of cases, for a step type; else tests/*.json
+    pub cases: Vec<PathBuf>,
+    /// How to open a history backend: its config and what it is granted; else tests/backend.json
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Run only the tests that have this in their names; may be repeated
+    #[arg(long, value_name = "TEXT")]
+    pub only: Vec<String>,
+    /// Print a JSON object
+    #[arg(long)]
+    pub json: bool,
 }

@@ -222,7 +222,7 @@ fn load_history(
     let grants = grants(&located, pipeline, workspace, &history.uses.span)?;
     let record = record(&located, &grants, workspace);
     plugins.granted(pipeline, &grants);
-    let secrets = secrets::granted(workspace, pipeline, &grants);
+    let secrets = secrets::granted(workspace, &pipeline.secrets, &grants);
     let (backend, wrong) = HistoryPlugin::load(plugins.host()?, &located, grants, secrets, &history.with)?;
     plugins.records.push(record);
     plugins.history = Some(backend);
@@ -241,7 +241,7 @@ fn load_observer(
     let grants = grants(&located, pipeline, workspace, &observer.uses.span)?;
     let record = record(&located, &grants, workspace);
     plugins.granted(pipeline, &grants);
-    let secrets = secrets::granted(workspace, pipeline, &grants);
+    let secrets = secrets::granted(workspace, &pipeline.secrets, &grants);
     let (loaded, wrong) = ObserverPlugin::load(plugins.host()?, &located, grants, secrets, &observer.with)?;
     // One plugin may be two observers.
     if !plugins.records.contains(&record) {

@@ -7,6 +7,7 @@
 //! tables that the reader goes by.
 
 mod action;
+mod cases;
 mod declare;
 mod diagnostic;
 mod draft;
@@ -37,6 +38,10 @@ mod step;
 mod syntax;
 mod values;
 
+pub use cases::{
+    BackendSetup, Case, End, Expect, FakeAnswer, FakeCommand, WORKSPACE, Wanted, WantedRequest,
+    parse_backend_setup, parse_cases,
+};
 pub use diagnostic::Diagnostic;
 pub(crate) use diagnostic::{did_you_mean, printable};
 pub use grants_file::parse_grants;

@@ -18,11 +18,11 @@ use wasmtime::{
 };
 
 use crate::plugin::{
-    Grants, PluginError,
+    Grants, Manifest, PluginError,
     bindings::step::StepType,
     client::Client,
     compiler,
-    given::Given,
+    given::{Answers, Given},
     guest::{Guest, Io, Tail},
     host::sockets,
     locate::Located,
@@ -169,6 +169,14 @@ impl Drop for Host {
 }
 
 impl Compiled {
+    /// The same with these grants instead, and an HTTP client to which `answers` gives the answers.
+    pub(crate) fn rehearsal(&self, manifest: &Manifest, grants: Grants, answers: Arc<dyn Answers>) -> Self {
+        let lacking = grants.lacking(manifest).map(Into::into);
+        let grants = Arc::new(grants);
+        let client = Client::answered_by(grants.clone(), answers);
+        Compiled { lacking, client, grants, ..self.clone() }
+    }
+
     /// For an instance that does its work.
     pub(crate) fn warden(&self, io: Io) -> Warden {
         Warden::new(self.name.clone(), self.grants.clone(), io)

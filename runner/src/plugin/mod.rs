@@ -33,7 +33,7 @@ pub use compiler::{NATIVE, target};
 pub use describe::config_schema;
 pub use engine::{Hint, Host};
 pub use error::PluginError;
-pub use given::{Secrets, Workshop};
+pub use given::{Answers, Secrets, Workshop};
 pub use grants::Grants;
 pub use manifest::{Ask, Kind, Manifest};
 pub use sidecar::command as install_command;

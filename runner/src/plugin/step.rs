@@ -16,7 +16,7 @@ use crate::{
     event::{Outcome, PluginUsed, Problem},
     pipeline::Json,
     plugin::{
-        Grants, Host, Kind, PluginError,
+        Answers, Grants, Host, Kind, Manifest, PluginError,
         bindings::{
             step::{
                 StepType,
@@ -90,6 +90,12 @@ impl StepPlugin {
         let compiled = host.compile(located, grants)?;
         let schema = describe::schema(located, &compiled)?;
         Ok(StepPlugin { compiled, schema: Arc::new(schema) })
+    }
+
+    /// The same plugin with these grants instead, whose requests `answers` answers and not the network.
+    pub fn rehearsal(&self, manifest: &Manifest, grants: Grants, answers: Arc<dyn Answers>) -> Self {
+        let compiled = self.compiled.rehearsal(manifest, grants, answers);
+        StepPlugin { compiled, schema: self.schema.clone() }
     }
 
     /// What is wrong with a step's config by its schema.

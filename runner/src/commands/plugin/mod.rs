@@ -4,6 +4,8 @@ mod allow;
 mod inspect;
 mod install;
 mod list;
+mod new;
+mod test;
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -23,6 +25,8 @@ pub(super) fn plugin(command: PluginCommand) -> Result<Exit, CommandError> {
         PluginCommand::Inspect(args) => inspect::inspect(&args),
         PluginCommand::Install(args) => install::install(&args),
         PluginCommand::Allow(args) => allow::allow(&args),
+        PluginCommand::New(args) => new::new(&args),
+        PluginCommand::Test(args) => test::test(&args),
     }
 }
 

@@ -16,7 +16,10 @@ use std::time::{Duration, Instant};
 
 use bench::Bench;
 
-use crate::plugin::{Host, backend::HistoryPlugin};
+use crate::{
+    engine::ports::backend::BackendError,
+    plugin::{Host, backend::HistoryPlugin},
+};
 
 /// What a message shows of a value that should be another.
 const SHOWN: usize = 400;
@@ -111,16 +114,16 @@ pub static CHECKS: &[Check] = checks! {
     "lock-race" (LOCKS) "of instances that want a lock at the same time one gets it" locks::race;
 };
 
-/// Runs the checks that are chosen, one after the other; `tell` hears of each. An error: the backend cannot be opened.
+/// Runs the checks that are chosen, one after the other; `tell` hears of each. An error: the backend
+/// cannot be opened.
 pub fn run(
     host: &Host,
     plugin: &HistoryPlugin,
     prefix: &str,
     chosen: impl Fn(&Check) -> bool,
-    mut tell: impl FnMut(&Finding),
-) -> Result<Vec<Finding>, String> {
-    let features = host.block_on(plugin.another().features()).map_err(|error| error.to_string())?;
-    let mut findings = Vec::new();
+    mut tell: impl FnMut(Finding),
+) -> Result<(), BackendError> {
+    let features = host.block_on(plugin.another().features())?;
     for check in CHECKS.iter().filter(|check| chosen(check)) {
         let start = Instant::now();
         let verdict = match check.needs {
@@ -133,9 +136,7 @@ pub fn run(
                 (check.run)(&bench).map_or_else(Verdict::Failed, |()| Verdict::Passed)
             }
         };
-        let finding = Finding { check, verdict, took: start.elapsed() };
-        tell(&finding);
-        findings.push(finding);
+        tell(Finding { check, verdict, took: start.elapsed() });
     }
-    Ok(findings)
+    Ok(())
 }

@@ -97,12 +97,14 @@ pub(super) fn repeated(bench: &Bench) -> Checked {
 
 pub(super) fn answer_lost(bench: &Bench) -> Checked {
     let build = bench.build();
-    let lost = bench.instance().begin(&build)?;
+    let mut one = bench.instance();
+    one.begin(&bench.build())?;
+    let lost = one.begin(&build)?;
     let mut other = bench.instance();
     let grant = other.begin(&build)?;
     same("the build", &grant.build, &lost.build)?;
     same("events of its new lease", &other.append(&grant, &events(0..1))?, &WriteOutcome::Stored(1))?;
-    same("the next run's number", &other.begin(&bench.build())?.build.number, &2)
+    same("the next run's number", &other.begin(&bench.build())?.build.number, &3)
 }
 
 pub(super) fn race(bench: &Bench) -> Checked {
