@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Error, Request, Response};
+use crate::StepContext;
 
 /// Sends requests within limits of time and size.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,7 +13,22 @@ pub struct Client {
     pub(super) first_byte_timeout: Duration,
     pub(super) between_bytes_timeout: Duration,
     pub(super) body_limit: usize,
+    pub(super) cancelled: Option<Question>,
 }
+
+/// Whether the step was cancelled. A function, so that only plugins that ask import what answers: history backends
+/// cannot.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Question(fn() -> bool);
+
+impl PartialEq for Question {
+    /// There is one such question.
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Question {}
 
 impl Default for Client {
     fn default() -> Self {
@@ -22,6 +38,7 @@ impl Default for Client {
             first_byte_timeout: Duration::from_secs(30),
             between_bytes_timeout: Duration::from_secs(30),
             body_limit: 16 << 20,
+            cancelled: None,
         }
     }
 }
@@ -65,6 +82,18 @@ impl Client {
     pub fn body_limit(mut self, bytes: usize) -> Self {
         self.body_limit = bytes;
         self
+    }
+
+    /// Gives up with [`Error::Cancelled`] soon after the step is cancelled. Only for step types.
+    #[must_use]
+    pub fn cancellable(mut self, _: &StepContext) -> Self {
+        self.cancelled = Some(Question(crate::host::cancelled));
+        self
+    }
+
+    /// Whether a request is to be given up.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.cancelled.is_some_and(|question| (question.0)())
     }
 
     /// Sends a request and reads the whole answer. Any status is an answer: see
