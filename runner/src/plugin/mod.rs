@@ -21,4 +21,5 @@ pub mod step;
 pub use engine::Host;
 pub use error::PluginError;
 pub use grants::Grants;
+pub(crate) use manifest::{API_VERSION, add as add_manifest};
 pub use manifest::{Ask, Kind, Manifest};

@@ -2,6 +2,7 @@
 
 mod inspect;
 mod list;
+mod manifest;
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -19,6 +20,7 @@ pub(super) fn plugin(command: PluginCommand) -> Result<Exit, CommandError> {
     match command {
         PluginCommand::List(args) => list::list(&args),
         PluginCommand::Inspect(args) => inspect::inspect(&args),
+        PluginCommand::Manifest(args) => manifest::manifest(&args),
     }
 }
 
