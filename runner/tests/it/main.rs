@@ -25,6 +25,7 @@ mod output;
 mod selecting;
 mod shell;
 mod signals;
+mod step_types;
 mod steps;
 mod support;
 mod values;
