@@ -10,6 +10,7 @@ mod bad_plugins;
 mod commands;
 mod conditions;
 mod doctor;
+mod example_plugins;
 mod examples;
 mod files;
 mod grants;
