@@ -358,6 +358,31 @@ pub enum PluginCommand {
     New(NewArgs),
     /// Test a plugin through the real host: a step type with cases, a history backend with all that is expected of one
     Test(PluginTestArgs),
+    /// Add the manifest to a component that was built without the SDK
+    Manifest(ManifestArgs),
+}
+
+/// `dcd plugin manifest`
+#[derive(Debug, Args)]
+pub struct ManifestArgs {
+    /// The component, a `.wasm` file; it is changed in place
+    pub file: PathBuf,
+    /// What pipelines call it
+    #[arg(long)]
+    pub name: String,
+    /// The plugin's own version
+    #[arg(long = "plugin-version", value_name = "VERSION", default_value = "0.1.0")]
+    pub version: String,
+    /// `step-type` or `history-backend`
+    #[arg(long, default_value = "step-type")]
+    pub kind: String,
+    /// One line that says what it does
+    #[arg(long, default_value = "")]
+    pub summary: String,
+    /// What it wants to be granted, and what for: `http="to send the request"`. The kinds are http, tcp, env, fs, exec
+    /// and secrets. May be given many times
+    #[arg(long = "ask", value_name = "KIND=REASON")]
+    pub asks: Vec<String>,
 }
 
 /// `dcd plugin list`

@@ -18,6 +18,7 @@ mod prepare;
 mod replicate;
 mod reports;
 mod requirements;
+mod results;
 mod retry;
 mod run;
 mod schema;

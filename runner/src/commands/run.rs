@@ -92,9 +92,9 @@ fn build(
     let mut context = BuildContext { id: id.to_string(), number: None, component, workspace, facts };
 
     // Kept before anybody is asked for a number: from here on the build is found, whatever happens.
-    let opening = journal
-        .append(None, started(&pipeline, &context, again.map(|again| again.of)))
-        .map_err(|error| journal_error(&error))?;
+    let (of, tests) = again.map(|again| (again.of, again.tests)).unzip();
+    let opening =
+        journal.append(None, started(&pipeline, &context, of)).map_err(|error| journal_error(&error))?;
 
     let mut replication = match (&plugins.host, plugins.history.take()) {
         (Some(host), Some(backend)) => {
@@ -138,6 +138,9 @@ fn build(
     let mut steps =
         BuildSteps::new(pipeline, context, processes.clone(), products, plugins.steps, environment);
     steps.shell_on_failure = opens_shells(how);
+    for (step, cases) in tests.iter().flatten() {
+        steps.results.tested(*step, cases);
+    }
     let lock = steps.lock();
     let Screen { sink, curtain: _curtain } = Screen::open(mode);
     let sinks = std::iter::once(sink).chain(followers).collect();

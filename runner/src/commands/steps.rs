@@ -2,13 +2,14 @@
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use crate::{
     commands::{
         attempt::{Attempt, Guest, Invitation},
         locking::LockRequest,
+        results::Results,
         secrets::Secrets,
         values::{Place, Values},
     },
@@ -16,7 +17,7 @@ use crate::{
         message::{StepContent, StepControl, StepEnd, StepIndex, StepMessage, StepStatus},
         ports::Steps,
     },
-    event::{Problem, StepFinished},
+    event::{Problem, StepFinished, StepTests},
     exec::{Processes, Program},
     facts::{Fact, Facts},
     pipeline::{
@@ -50,8 +51,10 @@ pub(super) struct BuildSteps {
     pub(super) environment: Environment,
     /// A shell opens where a step failed.
     pub(super) shell_on_failure: bool,
-    /// The facts as plugins get them; made only when a plugin runs.
-    facts_json: Option<String>,
+    /// What became of the steps so far.
+    pub(super) results: Results,
+    /// The facts as plugins get them, but for the steps; made only when a plugin runs.
+    facts_json: Option<Value>,
 }
 
 /// The variables of a build's steps, and what their expressions read.
@@ -228,6 +231,7 @@ impl BuildSteps {
         environment: Environment,
     ) -> Self {
         BuildSteps {
+            results: Results::of(pipeline.steps.iter().map(|step| step.name.value.as_str())),
             pipeline,
             context,
             processes,
@@ -281,10 +285,11 @@ impl BuildSteps {
         env: Vec<(String, String)>,
         programs_env: Vec<(String, String)>,
     ) -> StepRequest {
-        let facts = self.facts_json.get_or_insert_with(|| {
-            serde_json::to_string(&self.context.facts).unwrap_or_else(|_| "{}".to_owned())
-        });
-        let facts = facts.clone();
+        let facts = self
+            .facts_json
+            .get_or_insert_with(|| serde_json::to_value(&self.context.facts).unwrap_or_else(|_| json!({})));
+        facts["steps"] = self.results.facts();
+        let facts = facts.to_string();
         let step = &self.pipeline.steps[step];
         let workspace = self.context.workspace.clone();
         StepRequest {
@@ -383,11 +388,17 @@ impl Steps for BuildSteps {
         Ok(None)
     }
 
+    fn tested(&mut self, step: StepIndex, tests: &StepTests) {
+        self.results.tested(step, &tests.cases);
+    }
+
     fn finished(&mut self, step: StepIndex, result: &StepFinished) {
         self.environment.decided(step, result);
+        self.results.decided(step, result);
     }
 
     fn start(&mut self, step: StepIndex, attempt: u32, messages: mpsc::Sender<StepMessage>) -> StepControl {
+        self.results.started(step, attempt);
         self.try_start(step, attempt, &messages).unwrap_or_else(|problem| {
             let content = StepContent::Finished(Box::new(StepEnd::error(problem)));
             tokio::spawn(async move { messages.send(StepMessage { step, content }).await });

@@ -217,7 +217,7 @@ where
     ) -> Result<Option<Input>, RunError<L::Error>> {
         let StepMessage { step, content } = message;
         let mut seen = None;
-        let body = match content {
+        let mut body = match content {
             StepContent::Output(bytes) => {
                 let masked = self.streams[step].push(&mut self.redactor, bytes);
                 if masked.is_empty() {
@@ -242,6 +242,12 @@ where
                 return Ok(Some(Input::Finished(step, end)));
             }
         };
+        if let Body::StepTests(_) = body {
+            redact::body(&self.redactor, &mut body);
+        }
+        if let Body::StepTests(tests) = &body {
+            self.steps.tested(step, tests);
+        }
         let events = vec![(Some(self.names[step].clone()), body)];
         self.tell(events, Shown { slot: Some(slot), seen, ..Shown::default() })?;
         Ok(None)

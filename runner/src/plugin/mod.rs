@@ -35,5 +35,6 @@ pub use engine::{Hint, Host};
 pub use error::PluginError;
 pub use given::{Answers, Secrets, Workshop};
 pub use grants::Grants;
+pub(crate) use manifest::{API_VERSION, add as add_manifest};
 pub use manifest::{Ask, Kind, Manifest};
 pub use sidecar::command as install_command;

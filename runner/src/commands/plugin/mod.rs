@@ -4,6 +4,7 @@ mod allow;
 mod inspect;
 mod install;
 mod list;
+mod manifest;
 mod new;
 mod test;
 
@@ -27,6 +28,7 @@ pub(super) fn plugin(command: PluginCommand) -> Result<Exit, CommandError> {
         PluginCommand::Allow(args) => allow::allow(&args),
         PluginCommand::New(args) => new::new(&args),
         PluginCommand::Test(args) => test::test(&args),
+        PluginCommand::Manifest(args) => manifest::manifest(&args),
     }
 }
 
