@@ -22,6 +22,8 @@ mod journal;
 mod misdeeds;
 mod modes;
 mod output;
+mod plugin_new;
+mod plugin_test;
 mod selecting;
 mod shell;
 mod signals;
