@@ -5,7 +5,7 @@
 
 mod adapter;
 
-pub use adapter::{HistoryAdapter, Slot};
+pub use adapter::HistoryAdapter;
 
 pub use crate::bindings::history::dcd::plugin::build_types::{Build, BuildId, Event, Payload, Status};
 pub use crate::bindings::history::exports::dcd::plugin::history::{

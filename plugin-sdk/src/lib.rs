@@ -93,8 +93,8 @@
 //!
 //! # What there is
 //!
-//! - [`StepType`] and [`HistoryBackend`], the two kinds of plugins, and the macros [`export_step!`] and
-//!   [`export_history!`]. Types and documentation of the configuration become the JSON Schema that the runner
+//! - [`StepType`], [`HistoryBackend`] and [`BuildObserver`], the three kinds of plugins, and the macros
+//!   [`export_step!`], [`export_history!`] and [`export_observer!`]. Types and documentation of the configuration become the JSON Schema that the runner
 //!   checks pipelines against.
 //! - [`Error`], which the errors of [`std::io`], [`serde_json`] and [`http`] turn into by `?`, and [`Help`],
 //!   which adds what the user should try. [`StepError`] tells work that said no from a plugin that could not do
@@ -122,8 +122,10 @@ pub mod log;
 mod manifest;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod mock;
+pub mod observer;
 mod panic;
 pub mod secrets;
+mod slot;
 mod step;
 #[doc(hidden)]
 pub mod types;
@@ -132,6 +134,7 @@ pub use config::{Config, parse, schema};
 pub use error::Help;
 pub use history::HistoryBackend;
 pub use manifest::API;
+pub use observer::BuildObserver;
 pub use step::{Input, StepContext, StepError, StepOutput, StepType};
 pub use types::{Diagnostic, Error, Fault};
 
@@ -141,7 +144,9 @@ pub use {schemars, serde, serde_json};
 #[doc(hidden)]
 pub mod __private {
     pub use crate::config::Package;
-    pub use crate::history::{HistoryAdapter, Slot};
+    pub use crate::history::HistoryAdapter;
     pub use crate::manifest::{Manifest, Piece, join, length};
+    pub use crate::observer::ObserverAdapter;
+    pub use crate::slot::Slot;
     pub use crate::step::StepAdapter;
 }

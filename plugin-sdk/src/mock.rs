@@ -155,9 +155,12 @@ pub fn progress() -> Vec<Progress> {
     runner(|runner| std::mem::take(&mut runner.progress))
 }
 
-pub(crate) fn send(_: &Client, request: &Request) -> Result<Response, http::Error> {
+pub(crate) fn send(client: &Client, request: &Request) -> Result<Response, http::Error> {
     let url = http::Url::parse(request.url())?;
     runner(|runner| runner.requests.push(request.clone()));
+    if client.is_cancelled() {
+        return Err(http::Error::Cancelled(format!("the request to {} was given up", url.origin())));
+    }
     // Out of its place while it runs: it may call the mock itself.
     let Some(mut handler) = runner(|runner| runner.on_http.take()) else {
         return Err(http::Error::denied(&url));

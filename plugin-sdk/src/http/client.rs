@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Error, Request, Response};
+use crate::StepContext;
 
 /// The pause before the second try; each one after is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -18,7 +19,22 @@ pub struct Client {
     pub(super) between_bytes_timeout: Duration,
     pub(super) body_limit: usize,
     pub(super) attempts: u32,
+    pub(super) cancelled: Option<Question>,
 }
+
+/// Whether the step was cancelled. A function, so that only plugins that ask import what answers: history backends
+/// cannot.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Question(fn() -> bool);
+
+impl PartialEq for Question {
+    /// There is one such question.
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Question {}
 
 impl Default for Client {
     fn default() -> Self {
@@ -29,6 +45,7 @@ impl Default for Client {
             between_bytes_timeout: Duration::from_secs(30),
             body_limit: 16 << 20,
             attempts: 1,
+            cancelled: None,
         }
     }
 }
@@ -83,6 +100,18 @@ impl Client {
     pub fn attempts(mut self, attempts: u32) -> Self {
         self.attempts = attempts.max(1);
         self
+    }
+
+    /// Gives up with [`Error::Cancelled`] soon after the step is cancelled. Only for step types.
+    #[must_use]
+    pub fn cancellable(mut self, _: &StepContext) -> Self {
+        self.cancelled = Some(Question(crate::host::cancelled));
+        self
+    }
+
+    /// Whether a request is to be given up.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.cancelled.is_some_and(|question| (question.0)())
     }
 
     /// Sends a request and reads the whole answer. Any status is an answer: see

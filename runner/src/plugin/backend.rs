@@ -18,12 +18,12 @@ use crate::{
             },
             types::Error,
         },
-        call::{QUICK, limited},
+        call::limited,
+        describe,
         engine::Compiled,
         given::{Given, Secrets},
         guest::{Guest, Io, Tail},
         locate::Located,
-        schema::Schema,
         step::{expect_kind, plugin_error},
     },
     redact::Redactor,
@@ -62,18 +62,7 @@ impl HistoryPlugin {
     ) -> Result<(Self, Vec<PluginError>), PluginError> {
         expect_kind(located, Kind::HistoryBackend, "`history`")?;
         let compiled = host.compile(located, grants)?;
-        let plugin = compiled.clone();
-        let info = compiled.runtime.block_on(async move {
-            let warden = plugin.strict_warden();
-            let mut store = plugin.store(&warden, Given::default())?;
-            limited(&warden, "describe", QUICK, async {
-                let instance = plugin.pre.instantiate_async(&mut store).await?;
-                let guest = HistoryBackend::new(&mut store, &instance)?;
-                guest.dcd_plugin_history().call_describe(&mut store).await
-            })
-            .await
-        })?;
-        let wrong = Schema::parse(&compiled.name, &info.config_schema)?.check(with);
+        let wrong = describe::schema(located, &compiled)?.check(with);
         let config = with.value.to_string();
         let redactor = Redactor::new(secrets.values().filter_map(|secret| secret.as_ref().ok()));
         let given = Given { secrets: Arc::new(secrets), ..Given::default() };
@@ -282,7 +271,7 @@ fn written(outcome: WriteOutcome) -> Written {
     }
 }
 
-fn to_wit(event: Event) -> build_types::Event {
+pub(super) fn to_wit(event: Event) -> build_types::Event {
     build_types::Event {
         seq: event.seq,
         at: event.at,

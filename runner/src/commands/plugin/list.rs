@@ -12,7 +12,7 @@ use crate::{
     error::{CommandError, Exit},
     plugin::{
         PluginError,
-        locate::{Located, Locator},
+        locate::{Located, Locator, State},
     },
     text::harmless_line,
 };
@@ -40,11 +40,16 @@ pub(super) fn list(args: &PluginListArgs) -> Result<Exit, CommandError> {
             Ok(located) => {
                 let manifest = &located.manifest;
                 let line = format!(
-                    "{} {}  {}  {}",
+                    "{} {}  {}  {}  {}",
                     manifest.name,
                     manifest.version,
                     manifest.kind.as_str(),
-                    path.display()
+                    path.display(),
+                    match located.state() {
+                        State::Fresh => "installed",
+                        State::Stale => "installed, but not for this dcd or file",
+                        State::Absent => "not installed",
+                    }
                 );
                 print(&format!("{}\n", harmless_line(&line)))?;
             }

@@ -1,7 +1,10 @@
 //! `dcd plugin`
 
+mod allow;
 mod inspect;
+mod install;
 mod list;
+mod manifest;
 mod new;
 mod test;
 
@@ -14,15 +17,18 @@ use crate::{
     commands::load,
     error::{CommandError, Exit},
     pipeline::{Pipeline, PluginBlock},
-    plugin::locate::Located,
+    plugin::{PluginError, locate::Located},
 };
 
 pub(super) fn plugin(command: PluginCommand) -> Result<Exit, CommandError> {
     match command {
         PluginCommand::List(args) => list::list(&args),
         PluginCommand::Inspect(args) => inspect::inspect(&args),
+        PluginCommand::Install(args) => install::install(&args),
+        PluginCommand::Allow(args) => allow::allow(&args),
         PluginCommand::New(args) => new::new(&args),
         PluginCommand::Test(args) => test::test(&args),
+        PluginCommand::Manifest(args) => manifest::manifest(&args),
     }
 }
 
@@ -39,6 +45,11 @@ fn blocks(pipeline: Option<&Pipeline>) -> &BTreeMap<String, PluginBlock> {
     pipeline.map_or(&NONE, |pipeline| &pipeline.plugins)
 }
 
+/// What is wrong with a plugin that was named on the command line.
+fn wrong(error: PluginError) -> CommandError {
+    CommandError { help: error.help, ..CommandError::usage(error.message, "") }
+}
+
 fn summary(located: &Located) -> Value {
     json!({
         "name": located.manifest.name,
@@ -48,5 +59,6 @@ fn summary(located: &Located) -> Value {
         "path": located.path,
         "sha256": located.sha256,
         "size": located.bytes.len(),
+        "installed": located.state(),
     })
 }

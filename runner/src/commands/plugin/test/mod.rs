@@ -26,6 +26,10 @@ pub(super) fn test(args: &PluginTestArgs) -> Result<Exit, CommandError> {
     match located.manifest.kind {
         Kind::StepType => steps::test(args, &directory, &located),
         Kind::HistoryBackend => backend::test(args, &directory, &located),
+        Kind::BuildObserver => Err(CommandError::usage(
+            format!("{} is a build observer, and `dcd plugin test` has no cases for those", title(&located)),
+            "test its logic with `cargo test`, and the whole in a pipeline that names it in `observers`",
+        )),
     }
 }
 
