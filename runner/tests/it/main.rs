@@ -26,6 +26,8 @@ mod misdeeds;
 mod modes;
 mod observers;
 mod output;
+mod plugin_new;
+mod plugin_test;
 mod selecting;
 mod shell;
 mod signals;
