@@ -67,6 +67,8 @@ fn environment(config: &Config, workspace: &Path) -> Result<Environment<'static>
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_syntax(syntax);
+    // So an error names what is not defined.
+    environment.set_debug(true);
     // What is made is seldom a web page; `|e` and `|tojson` escape where it is wanted.
     environment.set_auto_escape_callback(|_| AutoEscape::None);
     let workspace = workspace.to_owned();
@@ -178,7 +180,7 @@ mod tests {
             workspace(&[("a.j2", "fine"), ("b.j2", "x\n\n{{ tag.minor }}\n"), ("c.j2", "{% if %}")])?;
         let both = json!({ "files": [{ "src": "a.j2" }, { "src": "b.j2" }], "vars": { "tag": {} } });
         let Err(StepError::Failed(fault)) = run(&workspace, &both) else { unreachable!() };
-        assert!(fault.message.starts_with("b.j2:3: undefined value"), "{}", fault.message);
+        assert_eq!(fault.message, "b.j2:3: undefined value: `tag.minor` is undefined");
         assert!(fault.help.is_some() && !workspace.path().join("a").exists());
         let broken = run(&workspace, &json!({ "files": [{ "src": "c.j2" }] }));
         assert!(

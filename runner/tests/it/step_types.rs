@@ -196,7 +196,7 @@ fn template_fails_at_what_is_not_defined_and_writes_nowhere_else() {
         .file("out/keep", "");
     let (project, run) =
         step(project, "template", &json!({ "files": [{ "src": "t/a.j2", "dest": "out/a" }] }), 1);
-    assert!(run.out.contains("t/a.j2:2: undefined value"), "{}", run.out);
+    assert!(run.out.contains("t/a.j2:2: undefined value: `missing` is undefined"), "{}", run.out);
     let (project, _) =
         step(project, "template", &json!({ "files": [{ "src": "t/b.j2", "dest": "else/b" }] }), 3);
     assert!(!project.path().join("else").exists());
