@@ -83,6 +83,34 @@ fn http_sends_files_and_forms() {
 }
 
 #[test]
+fn http_sends_secrets_and_never_prints_them() {
+    // The server says what it was told.
+    let server = Server::start([Answer::new("400 Bad Request", "no such token: t0p-s3cr3t")]);
+    let grants = json!({ "http": [server.origin()], "secrets": ["TOKEN"] });
+    let project =
+        Project::new().granted("http", &grants).granted("notify", &grants).env("TOKEN", "t0p-s3cr3t");
+    let with = json!({
+        "url": server.origin(), "auth": { "bearer": "TOKEN" }, "headers": { "x-key": { "secret": "TOKEN", "prefix": "k=" } },
+    });
+    let steps = json!([
+        { "name": "a", "uses": "http", "with": with },
+        { "name": "b", "needs": [], "uses": "notify", "with": { "to": "slack", "url_secret": "OTHER" } },
+    ]);
+    let secrets = json!({ "TOKEN": { "env": "TOKEN" }, "OTHER": { "env": "TOKEN" } });
+    let project = project.pipeline(json!({ "secrets": secrets, "steps": steps }));
+    let run = project.run(&["run", "--jobs", "1"]);
+    let head = server.requests().remove(0).to_lowercase();
+    assert!(
+        head.contains("authorization: bearer t0p-s3cr3t\r\n") && head.contains("x-key: k=t0p-s3cr3t\r\n"),
+        "{head}"
+    );
+    let out = &run.expect(3).out;
+    assert!(out.contains("the answer: no such token: ***") && !out.contains("t0p"), "{out}");
+    assert!(!String::from_utf8(project.logs(&["1"])).unwrap().contains("t0p"));
+    assert!(out.contains(r#"{"notify": {"allow": {"secrets": ["OTHER"]}}}"#), "{out}");
+}
+
+#[test]
 fn wait_for_waits_for_an_answer() {
     let server = Server::start([
         Answer::new("503 Service Unavailable", "no workers"),
@@ -325,6 +353,22 @@ fn notify_tells_slack() {
     assert_eq!(body(&requests[1]), json!({ "text": wanted }));
     let (_, requests) = told("slack", &json!({ "text": "build ${{ build.number }} is <out>" }));
     assert_eq!(body(&requests[1]), json!({ "text": "build 1 is <out>" }));
+}
+
+#[test]
+fn notify_takes_its_url_from_a_secret() {
+    let server = Server::start([Answer::new("404 Not Found", "no_team")]);
+    let hook = format!("{}/services/T0/s3cr3t", server.origin());
+    let grants = json!({ "http": [server.origin()], "secrets": ["HOOK"] });
+    let project = Project::new().granted("notify", &grants).env("HOOK_URL", &hook).pipeline(json!({
+        "secrets": { "HOOK": { "env": "HOOK_URL" } },
+        "steps": [{ "name": "a", "uses": "notify", "with": { "to": "slack", "url_secret": "HOOK" } }],
+    }));
+    project.run(&["run"]).expect(1);
+    assert!(server.requests()[0].starts_with("POST /services/T0/s3cr3t HTTP/1.1\r\n"));
+    let wanted =
+        format!("POST {}/... answered 404 Not Found: nobody was told; the answer: no_team", server.origin());
+    assert_eq!(problem(&project), wanted);
 }
 
 #[test]
