@@ -92,21 +92,19 @@ fn render(environment: &Environment<'_>, src: &str, config: &Config) -> Result<S
 
 /// Where the error is, of an included template too, and what it is.
 fn explained(src: &str, error: &minijinja::Error) -> Fault {
-    let mut message = String::new();
+    let mut said = Vec::new();
     let mut next = Some(error);
     while let Some(error) = next {
         let place = match (error.name(), error.line()) {
-            (Some(name), Some(line)) => format!("{name}:{line}: "),
-            _ => format!("{src}: "),
+            (Some(name), Some(line)) => format!("{name}:{line}"),
+            _ => src.to_owned(),
         };
-        let what = error
-            .detail()
-            .map_or_else(|| error.kind().to_string(), |detail| format!("{}: {detail}", error.kind()));
-        let separator = if message.is_empty() { "" } else { "; " };
-        message.push_str(&format!("{separator}{place}{what}"));
+        let kind = error.kind();
+        let what = error.detail().map_or_else(|| kind.to_string(), |detail| format!("{kind}: {detail}"));
+        said.push(format!("{place}: {what}"));
         next = std::error::Error::source(error).and_then(|source| source.downcast_ref());
     }
-    let fault = Fault::new(message);
+    let fault = Fault::new(said.join("; "));
     match error.kind() {
         ErrorKind::UndefinedError => {
             fault.help("add it to `vars`, or write `NAME | default(…)` where it may be missing")
