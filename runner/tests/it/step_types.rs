@@ -36,8 +36,7 @@ fn body(request: &str) -> Value {
     serde_json::from_str(request.split_once("\r\n\r\n").unwrap().1).unwrap()
 }
 
-/// Answers that the server gives once it is asked for them.
-fn redirect(to: String) -> Answer {
+fn redirect(to: &str) -> Answer {
     Answer { headers: format!("location: {to}\r\n").leak(), ..Answer::new("302 Found", "") }
 }
 
@@ -45,7 +44,7 @@ fn redirect(to: String) -> Answer {
 fn http_follows_redirects_to_what_is_granted() {
     let there = Server::start([Answer::new("200 OK", "there")]);
     let secret = Server::start([Answer::new("200 OK", "never")]);
-    let here = Server::start([redirect(format!("{}/x", there.origin())), redirect(secret.origin())]);
+    let here = Server::start([redirect(&format!("{}/x", there.origin())), redirect(&secret.origin())]);
     let grants = json!({ "http": [here.origin(), there.origin()], "fs": [{ "path": ".", "access": "rw" }] });
     let with =
         json!({ "url": here.origin(), "headers": { "authorization": "Bearer s" }, "save_to": "got/it.txt" });
