@@ -1,7 +1,7 @@
 //! Reading a pipeline file and the plugins that it uses, and saying all that is wrong with them.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     io::IsTerminal,
     path::{Path, PathBuf},
 };
@@ -9,6 +9,7 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use crate::{
+    commands::secrets,
     error::{CommandError, Exit},
     facts,
     pipeline::{self, Action, Allow, Diagnostic, HistoryBlock, Limits, Pipeline},
@@ -36,6 +37,8 @@ pub(super) struct Plugins {
     pub(super) steps: BTreeMap<String, StepPlugin>,
     pub(super) history: Option<HistoryPlugin>,
     pub(super) records: Vec<facts::Plugin>,
+    /// The pipeline's secrets that they are granted.
+    pub(super) secrets: BTreeSet<String>,
 }
 
 /// The directory that everything is relative to.
@@ -183,6 +186,7 @@ fn load_step(
 ) -> Result<StepPlugin, PluginError> {
     let located = locator.find(&name.value, &name.span)?;
     let grants = grants(&located, pipeline, workspace);
+    plugins.granted(pipeline, &grants);
     let record = record(&located, &grants);
     let loaded = StepPlugin::load(plugins.host()?, &located, grants)?;
     plugins.records.push(record);
@@ -201,13 +205,21 @@ fn load_history(
     let located = locator.find(&history.uses.value, &history.uses.span)?;
     let grants = grants(&located, pipeline, workspace);
     let record = record(&located, &grants);
-    let (backend, wrong) = HistoryPlugin::load(plugins.host()?, &located, grants, &history.with)?;
+    plugins.granted(pipeline, &grants);
+    let secrets = secrets::granted(workspace, pipeline, &grants);
+    let (backend, wrong) = HistoryPlugin::load(plugins.host()?, &located, grants, secrets, &history.with)?;
     plugins.records.push(record);
     plugins.history = Some(backend);
     Ok(wrong)
 }
 
 impl Plugins {
+    /// Notes which secrets these grants are for.
+    fn granted(&mut self, pipeline: &Pipeline, grants: &Grants) {
+        let names = pipeline.secrets.iter().map(|secret| &secret.name.value);
+        self.secrets.extend(names.filter(|name| grants.secret(name)).cloned());
+    }
+
     fn host(&mut self) -> Result<&Host, PluginError> {
         match &mut self.host {
             Some(host) => Ok(host),

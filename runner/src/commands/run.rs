@@ -1,6 +1,6 @@
 //! `dcd run`
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use tokio::{runtime::Runtime, sync::mpsc};
 use uuid::Uuid;
@@ -54,7 +54,8 @@ pub(super) fn execute(prepared: Prepared, how: &HowArgs) -> Result<Exit, Command
     let mut facts = collected.or(known).unwrap_or_default();
     facts.plugins.clone_from(&plugins.records);
     facts.params.clone_from(&prepared.params[0]);
-    facts.secrets = prepared.secrets.names().cloned().collect();
+    let secrets = prepared.secrets.names().chain(&plugins.secrets).collect::<BTreeSet<_>>();
+    facts.secrets = secrets.into_iter().cloned().collect();
     requirements::check(&prepared.loaded.pipeline, &facts)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -1,11 +1,12 @@
 //! Where a pipeline's secrets come from.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use crate::{
     error::CommandError,
     event::Problem,
     pipeline::{Pipeline, Secret, SecretSource, Spanned, Step},
+    plugin::{self, Grants},
 };
 
 /// The values of a build's secrets.
@@ -14,9 +15,9 @@ pub(super) struct Secrets {
     values: BTreeMap<String, String>,
     /// Why those have no value that only steps with an `if` name: these may not need them.
     missing: BTreeMap<String, Problem>,
-    /// The values of the others that the file declares, as far as they can be read: they are masked, too, for a
-    /// step of an earlier build may have left them in the workspace.
-    others: Vec<String>,
+    /// All that the file declares, for plugins. As far as they can be read, they are masked: a step of an earlier
+    /// build may have left them in the workspace.
+    all: Arc<plugin::Secrets>,
 }
 
 impl Secrets {
@@ -49,9 +50,9 @@ impl Secrets {
                 }
             }
         }
-        let unread =
-            pipeline.secrets.iter().filter(|secret| !secrets.values.contains_key(&secret.name.value));
-        secrets.others = unread.filter_map(|secret| read(workspace, secret).ok()).collect();
+        let mut all = secrets.values.iter().map(|(name, value)| (name.clone(), Ok(value.clone()))).collect();
+        read_others(workspace, pipeline, &mut all, |_| true);
+        secrets.all = Arc::new(all);
         Ok(secrets)
     }
 
@@ -62,7 +63,12 @@ impl Secrets {
 
     /// All values that nobody is to see.
     pub(super) fn hidden(&self) -> impl Iterator<Item = &String> {
-        self.values.values().chain(&self.others)
+        self.all.values().filter_map(|secret| secret.as_ref().ok())
+    }
+
+    /// All that the file declares.
+    pub(super) fn all(&self) -> Arc<plugin::Secrets> {
+        self.all.clone()
     }
 
     /// Name and value of each that the step names.
@@ -72,6 +78,30 @@ impl Secrets {
             None => self.missing.get(name).cloned().map(Err),
         };
         step.secrets.iter().filter_map(of).collect()
+    }
+}
+
+/// Those of the pipeline's secrets that a plugin is granted.
+pub(super) fn granted(workspace: &Path, pipeline: &Pipeline, grants: &Grants) -> plugin::Secrets {
+    let mut secrets = plugin::Secrets::default();
+    read_others(workspace, pipeline, &mut secrets, |name| grants.secret(name));
+    secrets
+}
+
+/// Adds those that are missing.
+fn read_others(
+    workspace: &Path,
+    pipeline: &Pipeline,
+    secrets: &mut plugin::Secrets,
+    wanted: impl Fn(&str) -> bool,
+) {
+    for secret in pipeline.secrets.iter().filter(|secret| wanted(&secret.name.value)) {
+        let name = &secret.name.value;
+        if !secrets.contains_key(name) {
+            let value = read(workspace, secret)
+                .map_err(|(what, help)| Problem::new(format!("the secret {name} {what}"), help));
+            secrets.insert(name.clone(), value);
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Starting a build's steps: processes here, plugins on their host.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use serde_json::Value;
 use tokio::sync::mpsc;
@@ -23,7 +23,10 @@ use crate::{
         self, Action, Command, Condition, Json, Pipeline, Step,
         expression::{EvaluationError, Status, Template},
     },
-    plugin::step::{StepPlugin, StepRequest},
+    plugin::{
+        Workshop,
+        step::{StepPlugin, StepRequest},
+    },
     products::{Products, Wanted},
 };
 
@@ -135,13 +138,24 @@ impl Environment {
             }
             None => context.workspace.clone(),
         };
-        // Ours first: what the file says wins (it cannot say `DCD_…`).
+        let env = self.step_env(step, file_env, attempt)?;
+        Ok(Program::new(command, env, self.hidden.clone(), directory))
+    }
+
+    /// What a process of the step gets on top of its surroundings. Ours first: what the file says wins (it cannot
+    /// say `DCD_…`).
+    fn step_env(
+        &self,
+        step: &Step,
+        file_env: Vec<(String, String)>,
+        attempt: u32,
+    ) -> Result<Vec<(String, String)>, Problem> {
         let mut env = self.common.clone();
         env.extend(file_env);
         env.extend(self.secrets.of(step)?);
         env.push(("DCD_STEP".into(), step.name.value.clone()));
         env.push(("DCD_ATTEMPT".into(), attempt.to_string()));
-        Ok(Program::new(command, env, self.hidden.clone(), directory))
+        Ok(env)
     }
 
     /// A plugin's config with the values of its expressions.
@@ -249,12 +263,14 @@ impl BuildSteps {
         attempt: u32,
         config: String,
         env: Vec<(String, String)>,
+        programs_env: Vec<(String, String)>,
     ) -> StepRequest {
         let facts = self.facts_json.get_or_insert_with(|| {
             serde_json::to_string(&self.context.facts).unwrap_or_else(|_| "{}".to_owned())
         });
         let facts = facts.clone();
         let step = &self.pipeline.steps[step];
+        let workspace = self.context.workspace.clone();
         StepRequest {
             config,
             build_id: self.context.id.clone(),
@@ -263,6 +279,9 @@ impl BuildSteps {
             step_name: step.name.value.clone(),
             attempt,
             env,
+            secrets: self.environment.secrets.all(),
+            own_secrets: step.secrets.iter().map(|name| name.value.clone()).collect(),
+            workshop: Workshop::new(Arc::new(self.processes.clone()), programs_env, workspace),
             has_timeout: step.timeout.is_some(),
             workspace: self.context.workspace.display().to_string(),
             inputs: self.inputs(step),
@@ -320,9 +339,10 @@ impl BuildSteps {
                 if let Some(wrong) = plugin.check_schema(&with).into_iter().next() {
                     return Err(Problem { message: wrong.message, help: wrong.help });
                 }
+                let programs_env = self.environment.step_env(step, env.clone(), attempt)?;
                 let mut env = env[common..].to_vec();
                 env.extend(self.environment.secrets.of(step)?);
-                let request = self.request(index, attempt, with.value.to_string(), env);
+                let request = self.request(index, attempt, with.value.to_string(), env, programs_env);
                 let guest = Guest { step: index, number: attempt, wanted };
                 if guest.wanted.is_empty() {
                     plugin.start(request, index, messages.clone(), control);

@@ -221,12 +221,13 @@ impl<'a> Following<'a> {
 }
 
 /// A process that was left behind must not stop at a full or closed pipe.
-async fn discard(mut output: pipe::Receiver) {
+pub(super) async fn discard(mut output: pipe::Receiver) {
     let mut buffer = vec![0; 4096];
     while output.read(&mut buffer).await.is_ok_and(|read| read > 0) {}
 }
 
-async fn at(time: Option<Instant>) {
+/// At this time, or never.
+pub(super) async fn at(time: Option<Instant>) {
     match time {
         Some(time) => tokio::time::sleep_until(time.into()).await,
         None => std::future::pending().await,

@@ -1,11 +1,12 @@
 //! A step as a process: [`command`] says what to start, [`child`] starts it, [`follow`] goes with it to its [`end`],
-//! [`output`] cuts what it prints, [`family`] knows what descends from it, [`reaper`] collects the dead.
+//! [`launch`] is for the programs of plugins, [`output`] cuts what it prints, [`family`] knows what descends from it, [`reaper`] collects the dead.
 
 mod child;
 mod command;
 mod end;
 mod family;
 mod follow;
+mod launch;
 mod output;
 mod reaper;
 pub mod shell;

@@ -1,6 +1,6 @@
 //! History backends.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use wasmtime::Store;
 
@@ -19,12 +19,14 @@ use crate::{
             types::Error,
         },
         call::{QUICK, limited},
-        engine::{Access, Compiled},
+        engine::Compiled,
+        given::{Given, Secrets},
         guest::{Guest, Io, Tail},
         locate::Located,
         schema::Schema,
         step::{expect_kind, plugin_error},
     },
+    redact::Redactor,
 };
 
 /// How long a backend may take for one call.
@@ -39,6 +41,9 @@ pub struct HistoryPlugin {
     /// Made with the first call, and again after one that broke it.
     instance: Option<Instance>,
     tail: Tail,
+    given: Given,
+    /// What the plugin says may hold the secrets that it got.
+    redactor: Redactor,
 }
 
 struct Instance {
@@ -52,14 +57,16 @@ impl HistoryPlugin {
         host: &Host,
         located: &Located,
         grants: Grants,
+        secrets: Secrets,
         with: &Json,
     ) -> Result<(Self, Vec<PluginError>), PluginError> {
         expect_kind(located, Kind::HistoryBackend, "`history`")?;
         let compiled = host.compile(located, grants)?;
         let plugin = compiled.clone();
         let info = compiled.runtime.block_on(async move {
-            let mut store = plugin.store(Io::Tail(Tail::default()), Access::Nothing)?;
-            limited(&plugin.name, "describe", QUICK, async {
+            let warden = plugin.strict_warden();
+            let mut store = plugin.store(&warden, Given::default())?;
+            limited(&warden, "describe", QUICK, async {
                 let instance = plugin.pre.instantiate_async(&mut store).await?;
                 let guest = HistoryBackend::new(&mut store, &instance)?;
                 guest.dcd_plugin_history().call_describe(&mut store).await
@@ -68,7 +75,12 @@ impl HistoryPlugin {
         })?;
         let wrong = Schema::parse(&compiled.name, &info.config_schema)?.check(with);
         let config = with.value.to_string();
-        Ok((HistoryPlugin { compiled, config, instance: None, tail: Tail::default() }, wrong))
+        let redactor = Redactor::new(secrets.values().filter_map(|secret| secret.as_ref().ok()));
+        let given = Given { secrets: Arc::new(secrets), ..Given::default() };
+        Ok((
+            HistoryPlugin { compiled, config, instance: None, tail: Tail::default(), given, redactor },
+            wrong,
+        ))
     }
 
     /// Makes and opens an instance, if there is none.
@@ -76,11 +88,11 @@ impl HistoryPlugin {
         if self.instance.is_some() {
             return Ok(());
         }
-        let io = Io::Tail(self.tail.clone());
+        let warden = self.compiled.warden(Io::Tail(self.tail.clone()));
         // A directory that is not there will not come while the build waits.
-        let store = self.compiled.store(io, Access::Granted(&[]));
+        let store = self.compiled.store(&warden, self.given.clone());
         let mut store = store.map_err(|error| BackendError { transient: false, ..self.broken(error) })?;
-        let opened = limited(&self.compiled.name, "open", CALL_LIMIT, async {
+        let opened = limited(&warden, "open", self.limit(), async {
             let instance = self.compiled.pre.instantiate_async(&mut store).await?;
             let guest = HistoryBackend::new(&mut store, &instance)?;
             let answer = guest.dcd_plugin_history().call_open(&mut store, &self.config).await?;
@@ -102,11 +114,16 @@ impl HistoryPlugin {
         let Some(mut instance) = self.instance.take() else {
             return Err(self.broken(PluginError::new(format!("plugin {} is not open", self.compiled.name))));
         };
+        let warden = instance.store.data().warden.clone();
         let calling = call(instance.guest.dcd_plugin_history(), &mut instance.store);
-        let answer = limited(&self.compiled.name, what, CALL_LIMIT, calling).await;
+        let answer = limited(&warden, what, self.limit(), calling).await;
         let answer = answer.map_err(|error| self.broken(error))?;
         self.instance = Some(instance);
         answer.map_err(|error| self.refused(error))
+    }
+
+    fn limit(&self) -> Duration {
+        self.compiled.grants.limits().call_timeout.unwrap_or(CALL_LIMIT)
     }
 
     /// The instance trapped, took too long, or could not be made.
@@ -114,6 +131,7 @@ impl HistoryPlugin {
         let said = self.tail.take();
         let message =
             if said.is_empty() { error.message } else { format!("{}; it said: {said}", error.message) };
+        let message = self.redactor.text(&message).into_owned();
         BackendError { message, help: error.help, transient: true }
     }
 
@@ -122,7 +140,8 @@ impl HistoryPlugin {
         let transient = matches!(error, Error::Unavailable(_));
         let lacking = self.compiled.lacking.as_deref().map(str::to_owned);
         let error = plugin_error(&self.compiled.name, error);
-        BackendError { message: error.message, help: error.help.or(lacking), transient }
+        let mask = |text: String| self.redactor.text(&text).into_owned();
+        BackendError { message: mask(error.message), help: error.help.map(mask).or(lacking), transient }
     }
 }
 

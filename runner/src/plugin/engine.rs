@@ -15,14 +15,18 @@ use wasmtime::{
 use crate::plugin::{
     Grants, PluginError,
     bindings::step::StepType,
-    guest::{Guest, Io},
+    client::Client,
+    given::Given,
+    guest::{Guest, Io, Tail},
+    host::sockets,
     locate::Located,
+    warden::Warden,
 };
 
 /// How often a running guest gives way to others.
 const TICK: Duration = Duration::from_millis(10);
 /// How much a guest may hand to the host in one call.
-const HOSTCALL_FUEL: usize = 64 << 20;
+pub(crate) const HOSTCALL_FUEL: usize = 64 << 20;
 
 /// Compiles plugins and runs their calls.
 pub struct Host {
@@ -42,16 +46,9 @@ pub(crate) struct Compiled {
     /// What it asks for and does not have, to say when it fails.
     pub(crate) lacking: Option<Arc<str>>,
     pub(crate) runtime: Handle,
+    /// Sends the requests of all its instances, so that connections are kept.
+    client: Client,
     engine: Engine,
-}
-
-/// What an instance may touch.
-#[derive(Clone, Copy)]
-pub(crate) enum Access<'a> {
-    /// Nothing at all: it is only asked about itself.
-    Nothing,
-    /// What it is granted, and these variables.
-    Granted(&'a [(String, String)]),
 }
 
 /// The one configuration of the compiler.
@@ -106,11 +103,14 @@ impl Host {
             PluginError::new(format!("plugin {name} imports what dcd does not have: {}", error.root_cause()))
                 .help("rebuild it with the dcd-plugin-sdk crate of this dcd's version")
         })?;
+        let lacking = grants.lacking(&located.manifest);
+        let grants = Arc::new(grants);
         Ok(Compiled {
             pre,
             name: name.as_str().into(),
-            lacking: grants.lacking(&located.manifest).map(Into::into),
-            grants: Arc::new(grants),
+            lacking: lacking.map(Into::into),
+            client: Client::new(grants.clone()),
+            grants,
             runtime: self.handle.clone(),
             engine: self.engine.clone(),
         })
@@ -127,13 +127,19 @@ impl Drop for Host {
 }
 
 impl Compiled {
+    /// For an instance that does its work.
+    pub(crate) fn warden(&self, io: Io) -> Warden {
+        Warden::new(self.name.clone(), self.grants.clone(), io)
+    }
+
+    /// For an instance that is only asked about itself: it may touch nothing at all.
+    pub(crate) fn strict_warden(&self) -> Warden {
+        Warden::new(self.name.clone(), Arc::new(self.grants.none()), Io::Tail(Tail::default()))
+    }
+
     /// A place for one instance.
-    pub(crate) fn store(&self, io: Io, access: Access<'_>) -> Result<Store<Guest>, PluginError> {
-        let (grants, env) = match access {
-            Access::Nothing => (Arc::default(), &[][..]),
-            Access::Granted(env) => (self.grants.clone(), env),
-        };
-        let guest = Guest::new(self.name.clone(), &grants, env, io)?;
+    pub(crate) fn store(&self, warden: &Warden, given: Given) -> Result<Store<Guest>, PluginError> {
+        let guest = Guest::new(warden.clone(), given, self.client.clone())?;
         let mut store = Store::new(&self.engine, guest);
         store.limiter(|guest| guest.limits());
         store.set_hostcall_fuel(HOSTCALL_FUEL);
@@ -147,6 +153,7 @@ fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+    sockets::add_to_linker(&mut linker)?;
     // The interfaces of the step world are all there are: the other world has some of them.
     StepType::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest)?;
     Ok(linker)

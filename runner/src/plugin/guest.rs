@@ -18,12 +18,20 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use crate::{
     engine::message::{StepContent, StepIndex, StepMessage},
     event::StepLog,
-    plugin::{Grants, PluginError, host::http::Outgoing},
+    pipeline::size,
+    plugin::{
+        PluginError,
+        client::Client,
+        given::Given,
+        host::{
+            http::Outgoing,
+            sockets::{self, Sockets},
+        },
+        warden::Warden,
+    },
     text::clip,
 };
 
-/// How much memory a plugin may have.
-pub(crate) const MEMORY_LIMIT: usize = 256 << 20;
 const TABLE_LIMIT: usize = 100_000;
 /// How many modules, tables and memories a component may be made of: the usual one has four or five.
 const PARTS_LIMIT: usize = 100;
@@ -51,7 +59,9 @@ pub(crate) struct Tail(Arc<Mutex<Vec<u8>>>);
 
 /// The data of a store.
 pub(crate) struct Guest {
-    io: Io,
+    pub(crate) warden: Warden,
+    pub(crate) given: Given,
+    pub(crate) sockets: Sockets,
     table: ResourceTable,
     wasi: WasiCtx,
     http_ctx: WasiHttpCtx,
@@ -61,25 +71,24 @@ pub(crate) struct Guest {
 
 /// A plugin wanted more memory than it may have.
 #[derive(Debug, thiserror::Error)]
-#[error("it used more than its limit of {} MiB of memory", MEMORY_LIMIT >> 20)]
-pub(crate) struct MemoryExceeded;
+#[error("it used more than its limit of {} of memory", size::format(*limit))]
+pub(crate) struct MemoryExceeded {
+    pub(crate) limit: u64,
+}
 
 /// Bounds what all memories of an instance have together.
-#[derive(Default)]
 struct Limits {
-    memory: usize,
+    memory: u64,
+    limit: u64,
 }
 
 impl Guest {
-    pub(crate) fn new(
-        name: Arc<str>,
-        grants: &Arc<Grants>,
-        env: &[(String, String)],
-        io: Io,
-    ) -> Result<Self, PluginError> {
+    pub(crate) fn new(warden: Warden, given: Given, client: Client) -> Result<Self, PluginError> {
+        let (name, grants, sockets) = (&warden.name, &warden.grants, Sockets::default());
         let mut wasi = WasiCtx::builder();
-        wasi.envs(&grants.env()).envs(env);
-        wasi.stdout(GuestOutput(io.clone())).stderr(GuestOutput(io.clone()));
+        wasi.envs(&grants.env()).envs(&given.env);
+        wasi.stdout(GuestOutput(warden.io.clone())).stderr(GuestOutput(warden.io.clone()));
+        sockets::allow(&mut wasi, &warden, &sockets);
         for directory in grants.directories() {
             let path = directory.path.display().to_string();
             let access = if directory.writable { FsPerms::ReadWrite } else { FsPerms::ReadOnly };
@@ -91,12 +100,14 @@ impl Guest {
             })?;
         }
         Ok(Guest {
-            http: Outgoing::new(name, grants.clone(), io.clone()),
-            io,
+            http: Outgoing::new(warden.clone(), client),
+            limits: Limits { memory: 0, limit: grants.limits().memory },
+            warden,
+            given,
+            sockets,
             table: ResourceTable::new(),
             wasi: wasi.build(),
             http_ctx: WasiHttpCtx::new(),
-            limits: Limits::default(),
         })
     }
 
@@ -105,7 +116,7 @@ impl Guest {
     }
 
     pub(crate) fn cancelled(&self) -> bool {
-        match &self.io {
+        match &self.warden.io {
             Io::Step { cancelled, .. } => cancelled.load(Ordering::Relaxed),
             Io::Tail(_) => false,
         }
@@ -118,7 +129,7 @@ impl Guest {
             *key = clip(key, FIELD_LIMIT).to_owned();
             *value = clip(value, FIELD_LIMIT).to_owned();
         }
-        self.io.log(log).await;
+        self.warden.io.log(log).await;
     }
 }
 
@@ -162,9 +173,9 @@ impl WasiHttpView for Guest {
 
 impl ResourceLimiter for Limits {
     fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        self.memory += desired.saturating_sub(current);
-        if self.memory > MEMORY_LIMIT {
-            return Err(MemoryExceeded.into());
+        self.memory += desired.saturating_sub(current) as u64;
+        if self.memory > self.limit {
+            return Err(MemoryExceeded { limit: self.limit }.into());
         }
         Ok(true)
     }

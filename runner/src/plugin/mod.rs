@@ -8,17 +8,22 @@
 pub mod backend;
 mod bindings;
 mod call;
+mod client;
 mod engine;
 mod error;
+mod given;
 mod grants;
 mod guest;
 mod host;
 pub mod locate;
 mod manifest;
+mod programs;
 mod schema;
 pub mod step;
+mod warden;
 
 pub use engine::Host;
 pub use error::PluginError;
+pub use given::{Secrets, Workshop};
 pub use grants::Grants;
 pub use manifest::{Ask, Kind, Manifest};

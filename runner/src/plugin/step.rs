@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     engine::message::{StepContent, StepEnd, StepIndex, StepMessage, Stop},
-    event::{Outcome, Problem},
+    event::{Outcome, PluginUsed, Problem},
     pipeline::Json,
     plugin::{
         Grants, Host, Kind, PluginError,
@@ -25,10 +25,12 @@ use crate::{
             types::{Diagnostic, Error, Fault},
         },
         call::{QUICK, limited},
-        engine::{Access, Compiled},
-        guest::{Io, SAID_LIMIT, Tail},
+        engine::Compiled,
+        given::{Given, Running, Secrets, Workshop},
+        guest::{Io, SAID_LIMIT},
         locate::Located,
         schema::{Schema, path},
+        warden::{Notes, Warden, refusal},
     },
     text::clip,
 };
@@ -64,6 +66,12 @@ pub struct StepRequest {
     pub attempt: u32,
     /// Its environment, beside what it is granted.
     pub env: Vec<(String, String)>,
+    /// The pipeline's secrets.
+    pub secrets: Arc<Secrets>,
+    /// Those that it gets without a grant: its step names them.
+    pub own_secrets: Vec<String>,
+    /// What its programs get.
+    pub workshop: Workshop,
     /// Somebody else stops it when it takes too long.
     pub has_timeout: bool,
     /// Absolute.
@@ -81,8 +89,9 @@ impl StepPlugin {
         let compiled = host.compile(located, grants)?;
         let plugin = compiled.clone();
         let info = compiled.runtime.block_on(async move {
-            let mut store = plugin.store(Io::Tail(Tail::default()), Access::Nothing)?;
-            limited(&plugin.name, "describe", QUICK, async {
+            let warden = plugin.strict_warden();
+            let mut store = plugin.store(&warden, Given::default())?;
+            limited(&warden, "describe", QUICK, async {
                 let instance = plugin.pre.instantiate_async(&mut store).await?;
                 let guest = StepType::new(&mut store, &instance)?;
                 guest.dcd_plugin_step().call_describe(&mut store).await
@@ -108,8 +117,9 @@ impl StepPlugin {
         let plugin = self.compiled.clone();
         let config = with.value.to_string();
         let answer = self.compiled.runtime.block_on(async move {
-            let mut store = plugin.store(Io::Tail(Tail::default()), Access::Nothing)?;
-            limited(&plugin.name, "validate", QUICK, async {
+            let warden = plugin.strict_warden();
+            let mut store = plugin.store(&warden, Given::default())?;
+            limited(&warden, "validate", QUICK, async {
                 let instance = plugin.pre.instantiate_async(&mut store).await?;
                 let guest = StepType::new(&mut store, &instance)?;
                 guest.dcd_plugin_step().call_validate(&mut store, &config).await
@@ -133,32 +143,80 @@ impl StepPlugin {
         messages: mpsc::Sender<StepMessage>,
         control: mpsc::UnboundedReceiver<Stop>,
     ) {
-        let plugin = self.compiled.clone();
+        let attempt = attempt(self.compiled.clone(), request, step, messages.clone(), control);
+        let running = self.compiled.runtime.spawn(attempt);
         self.compiled.runtime.spawn(async move {
-            let cancelled = Arc::new(AtomicBool::new(false));
-            let io = Io::Step { messages: messages.clone(), step, cancelled: cancelled.clone() };
-            let end = tokio::select! {
-                end = run(&plugin, request, io) => end,
-                () = killed(control, &cancelled) => StepEnd::new(Outcome::Cancellation),
-            };
+            // Without an end from it the build would wait for ever.
+            let end = running.await.unwrap_or_else(|_| {
+                let what = "dcd broke while it ran the step's plugin";
+                StepEnd::error(Problem::new(what, "this is a fault of dcd: report it"))
+            });
             // The dispatcher is gone only when the build was given up.
             let _ = messages.send(StepMessage { step, content: StepContent::Finished(Box::new(end)) }).await;
         });
     }
 }
 
-/// Until the step is to end at once; before that, the guest is told that it should stop.
-async fn killed(mut control: mpsc::UnboundedReceiver<Stop>, cancelled: &AtomicBool) {
+/// From the plugin's start to all there is to say of it but its end.
+async fn attempt(
+    plugin: Compiled,
+    request: StepRequest,
+    step: StepIndex,
+    messages: mpsc::Sender<StepMessage>,
+    control: mpsc::UnboundedReceiver<Stop>,
+) -> StepEnd {
+    let cancelled = Arc::new(AtomicBool::new(false));
+    let warden = plugin.warden(Io::Step { messages: messages.clone(), step, cancelled: cancelled.clone() });
+    let programs = request.workshop.running.clone();
+    let answer = tokio::select! {
+        answer = run(&plugin, request, &warden) => answer,
+        () = killed(control, &cancelled, &programs) => Ok(Err(StepError::Cancelled)),
+    };
+    // Who denies says what would allow it.
+    let denied = matches!(answer, Ok(Err(StepError::Broken(Error::Denied(_)))));
+    let mut end = end(&plugin.name, answer);
+    // Its program was told to end when it was dropped.
+    programs.ended().await;
+    let Notes { used, refused, unsaid, .. } = warden.take_notes();
+    let told = |problem: &Problem, what: &str| {
+        problem.message.contains(what) || problem.help.as_ref().is_some_and(|help| help.contains(what))
+    };
+    if let (Outcome::Error, Some(problem)) = (end.outcome, &mut end.problem)
+        && problem.help.is_none()
+    {
+        // What it was refused explains it best. Else a plugin that cannot do its job often lacks a grant.
+        let lacking = || plugin.lacking.as_deref().filter(|_| !denied).map(str::to_owned);
+        problem.help = refused.or_else(lacking).filter(|help| !told(problem, help));
+    }
+    for reason in unsaid {
+        if !end.problem.as_ref().is_some_and(|problem| told(problem, &reason)) {
+            warden.io.log(refusal(reason)).await;
+        }
+    }
+    if used.kinds().next().is_some() {
+        let used = PluginUsed { plugin: plugin.name.to_string(), ..used };
+        let _ = messages.send(StepMessage { step, content: StepContent::Used(used) }).await;
+    }
+    end
+}
+
+/// Until the step is to end at once; before that, the guest and its program are told that they should stop.
+async fn killed(mut control: mpsc::UnboundedReceiver<Stop>, cancelled: &AtomicBool, programs: &Running) {
     loop {
         match control.recv().await {
-            Some(Stop::Grace) => cancelled.store(true, Ordering::Relaxed),
+            Some(Stop::Grace) => {
+                cancelled.store(true, Ordering::Relaxed);
+                programs.stop(Stop::Grace);
+            }
             Some(Stop::Kill) => return,
             None => std::future::pending().await,
         }
     }
 }
 
-async fn run(plugin: &Compiled, request: StepRequest, io: Io) -> StepEnd {
+type Answer = Result<Result<StepOutput, StepError>, PluginError>;
+
+async fn run(plugin: &Compiled, request: StepRequest, warden: &Warden) -> Answer {
     let context = StepContext {
         build_id: request.build_id,
         build_number: request.build_number,
@@ -169,40 +227,33 @@ async fn run(plugin: &Compiled, request: StepRequest, io: Io) -> StepEnd {
         inputs: request.inputs,
         facts: request.facts,
     };
-    let limit = if request.has_timeout { NEVER } else { RUN_LIMIT };
-    let answer = async {
-        let mut store = plugin.store(io, Access::Granted(&request.env))?;
-        limited(&plugin.name, "run", limit, async {
-            let instance = plugin.pre.instantiate_async(&mut store).await?;
-            let guest = StepType::new(&mut store, &instance)?;
-            guest.dcd_plugin_step().call_run(&mut store, &request.config, &context).await
-        })
-        .await
+    let usual = if request.has_timeout { NEVER } else { RUN_LIMIT };
+    let limit = plugin.grants.limits().call_timeout.unwrap_or(usual);
+    let given = Given {
+        env: request.env,
+        secrets: request.secrets,
+        own_secrets: request.own_secrets,
+        workshop: Some(request.workshop),
     };
-    match answer.await {
-        Ok(Ok(output)) => success(&plugin.name, output),
+    let mut store = plugin.store(warden, given)?;
+    limited(warden, "run", limit, async {
+        let instance = plugin.pre.instantiate_async(&mut store).await?;
+        let guest = StepType::new(&mut store, &instance)?;
+        guest.dcd_plugin_step().call_run(&mut store, &request.config, &context).await
+    })
+    .await
+}
+
+fn end(plugin: &str, answer: Answer) -> StepEnd {
+    match answer {
+        Ok(Ok(output)) => success(plugin, output),
         Ok(Err(StepError::Failed(fault))) => {
             StepEnd { problem: Some(problem(fault)), ..StepEnd::new(Outcome::Failure) }
         }
         Ok(Err(StepError::Cancelled)) => StepEnd::new(Outcome::Cancellation),
-        // Who denies says what would allow it.
-        Ok(Err(StepError::Broken(error @ Error::Denied(_)))) => {
-            StepEnd::error(plugin_error(&plugin.name, error).into())
-        }
-        Ok(Err(StepError::Broken(error))) => {
-            StepEnd::error(with_lacking(plugin, plugin_error(&plugin.name, error)))
-        }
+        Ok(Err(StepError::Broken(error))) => StepEnd::error(plugin_error(plugin, error).into()),
         Err(error) => StepEnd::error(error.into()),
     }
-}
-
-/// A plugin that cannot do its job is often one that lacks a grant.
-fn with_lacking(plugin: &Compiled, error: PluginError) -> Problem {
-    let mut problem = Problem::from(error);
-    if let (None, Some(lacking)) = (&problem.help, &plugin.lacking) {
-        problem.help = Some(lacking.to_string());
-    }
-    problem
 }
 
 fn success(plugin: &str, output: StepOutput) -> StepEnd {

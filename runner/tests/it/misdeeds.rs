@@ -61,8 +61,7 @@ fn what_breaks_is_an_error_of_its_step() {
     [TIME] panic |
     [TIME] panic | the fixture panics, as it was told
     [TIME] panic | note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace
-      plugin fixture failed in `run`: it trapped (`unreachable`), as a panic does
-      help: what it printed last says why, if it panicked; report it to the plugin's author
+      help: report it to the plugin's author
     !! panic  error, [TOOK]; the build goes on
     > exit
       plugin fixture failed in `run`: it ended itself with `exit` instead of giving an answer
@@ -85,8 +84,8 @@ fn memory_is_limited() {
     let (project, output) = run(Project::new().plugin("fixture"), &[json!({ "do": "allocate" })]);
     insta::assert_snapshot!(shown(&output), @r#"
     > allocate
-      plugin fixture failed in `run`: it used more than its limit of 256 MiB of memory
-      help: give it less to do at once; the limit is the same for every plugin
+      plugin fixture failed in `run`: it used more than its limit of 256MiB of memory
+      help: if it needs more, raise the limit: "plugins": {"fixture": {"limits": {"memory": "512MiB"}}}
     !! allocate  error, [TOOK]; the build goes on
     "#);
     assert_eq!(outcomes(&project)["allocate"], "error");

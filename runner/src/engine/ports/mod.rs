@@ -1,6 +1,7 @@
 //! What the engine needs of the world.
 
 pub mod backend;
+pub mod programs;
 
 use tokio::sync::mpsc;
 

@@ -107,6 +107,16 @@ impl Grants {
         given.map(|(kind, list)| (kind.to_owned(), list)).collect()
     }
 
+    /// No right at all, and the same limits.
+    pub(crate) fn none(&self) -> Self {
+        Grants { plugin: self.plugin.clone(), limits: self.limits.clone(), ..Grants::default() }
+    }
+
+    /// Whose they are.
+    pub(crate) fn plugin(&self) -> &str {
+        &self.plugin
+    }
+
     /// How much the plugin may use.
     pub(crate) fn limits(&self) -> &Limits {
         &self.limits
@@ -172,10 +182,7 @@ impl Grants {
 
     /// The granted variables that are set.
     pub(crate) fn env(&self) -> Vec<(String, String)> {
-        let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        };
-        std::env::vars_os().filter_map(text).filter(|(name, _)| matches_any(&self.env, name)).collect()
+        variables(&self.env)
     }
 
     pub(crate) fn directories(&self) -> &[Directory] {
@@ -265,6 +272,14 @@ impl Address {
 
 fn default_port(scheme: &str) -> u16 {
     if scheme.eq_ignore_ascii_case("http") { 80 } else { 443 }
+}
+
+/// The variables of dcd's environment whose names the rules cover.
+pub(crate) fn variables(rules: &[String]) -> Vec<(String, String)> {
+    let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    std::env::vars_os().filter_map(text).filter(|(name, _)| matches_any(rules, name)).collect()
 }
 
 /// Whether one of the rules is the name, or its beginning and a `*`.

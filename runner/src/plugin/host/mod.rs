@@ -5,3 +5,4 @@ pub(crate) mod http;
 mod log;
 mod run_control;
 mod secrets;
+pub(crate) mod sockets;

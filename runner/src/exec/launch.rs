@@ -1,0 +1,227 @@
+//! Programs that a step's plugin runs: like the process of a step, but what they print can be given back.
+
+use std::{
+    io,
+    os::{fd::OwnedFd, unix::process::CommandExt},
+    process::{Command, Stdio},
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, WaitStatus};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::unix::pipe,
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
+
+use super::{
+    Processes, Program,
+    family::Family,
+    follow::{Following, at, discard},
+    output::Pieces,
+};
+use crate::{
+    engine::{
+        message::{StepContent, StepIndex, StepMessage, Stop},
+        ports::programs::{Landing, Launch, Launched, Programs},
+    },
+    event::Problem,
+};
+
+/// The variable that no two programs have with the same value.
+const MARK: &str = "DCD_PROGRAM";
+/// How long a process that the program left behind may hold its output before that counts as complete.
+const LEAK_WAIT: Duration = Duration::from_millis(500);
+
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
+/// What was captured of a stream.
+#[derive(Default)]
+struct Captured {
+    bytes: Vec<u8>,
+    /// It is not all.
+    cut: bool,
+}
+
+/// A stream that is being captured.
+struct Capturing {
+    task: JoinHandle<Captured>,
+    enough: oneshot::Sender<()>,
+}
+
+impl Programs for Processes {
+    fn launch(
+        &self,
+        launch: Launch,
+        step: StepIndex,
+        messages: mpsc::Sender<StepMessage>,
+        mut control: mpsc::UnboundedReceiver<Stop>,
+    ) -> Launched {
+        let processes = self.clone();
+        Box::pin(async move { run(&processes, launch, step, &messages, &mut control).await })
+    }
+}
+
+async fn run(
+    processes: &Processes,
+    launch: Launch,
+    step: StepIndex,
+    messages: &mpsc::Sender<StepMessage>,
+    control: &mut mpsc::UnboundedReceiver<Stop>,
+) -> Result<Landing, Problem> {
+    let mark =
+        format!("{}.{}", rustix::process::getpid().as_raw_nonzero(), NEXT.fetch_add(1, Ordering::Relaxed));
+    let started = start(processes, &launch, &mark).map_err(|error| {
+        let argv = launch.argv.iter().map(Into::into).collect();
+        let directory = launch.directory.clone();
+        Program { argv, env: Vec::new(), unset: Vec::new(), directory }.problem(&error)
+    })?;
+    let Started { pid, status, output, stdin, stdout, stderr } = started;
+    if let Some(mut stdin) = stdin {
+        // A program that does not read all of it closes its end.
+        tokio::spawn(async move { stdin.write_all(&launch.stdin).await });
+    }
+    let limit = launch.capture_limit;
+    let capture = |stream| Capturing::start(stream, limit, step, messages.clone());
+    let (stdout, stderr) = (stdout.map(capture), stderr.map(capture));
+    let family = Family { first: pid, mark: Some(format!("{MARK}={mark}")) };
+    let mut following = Following::new(family, step, messages, control);
+    let (status, _) = following.finish(status, output).await;
+    let deadline = Instant::now() + LEAK_WAIT;
+    let complete = async |stream: Option<Capturing>| match stream {
+        Some(stream) => stream.complete(deadline).await,
+        None => Captured::default(),
+    };
+    let (stdout, stderr) = (complete(stdout).await, complete(stderr).await);
+    Ok(Landing {
+        exit_code: status.and_then(WaitStatus::exit_status),
+        signal: status.and_then(WaitStatus::terminating_signal),
+        truncated: stdout.cut || stderr.cut,
+        stdout: stdout.bytes,
+        stderr: stderr.bytes,
+    })
+}
+
+struct Started {
+    pid: Pid,
+    status: oneshot::Receiver<WaitStatus>,
+    /// What is not captured; of stdout and stderr in their order.
+    output: pipe::Receiver,
+    stdin: Option<pipe::Sender>,
+    stdout: Option<pipe::Receiver>,
+    stderr: Option<pipe::Receiver>,
+}
+
+fn start(processes: &Processes, launch: &Launch, mark: &str) -> io::Result<Started> {
+    let (read, write) = io::pipe()?;
+    let mut command = Command::new(&launch.argv[0]);
+    command
+        .args(&launch.argv[1..])
+        .env_clear()
+        .envs(launch.env.iter().map(|(name, value)| (name, value)))
+        .env("PWD", &launch.directory)
+        .env(MARK, mark)
+        .current_dir(&launch.directory)
+        // A group of its own: stopping it stops what it started.
+        .process_group(0);
+    let captured = |wanted: bool| -> io::Result<(Stdio, Option<pipe::Receiver>)> {
+        if !wanted {
+            return Ok((write.try_clone()?.into(), None));
+        }
+        let (read, write) = io::pipe()?;
+        Ok((write.into(), Some(pipe::Receiver::from_owned_fd(OwnedFd::from(read))?)))
+    };
+    let (out, stdout) = captured(launch.stdout)?;
+    let (err, stderr) = captured(launch.stderr)?;
+    command.stdout(out).stderr(err);
+    let stdin = if launch.stdin.is_empty() {
+        command.stdin(Stdio::null());
+        None
+    } else {
+        let (read, write) = io::pipe()?;
+        command.stdin(read);
+        Some(pipe::Sender::from_owned_fd(OwnedFd::from(write))?)
+    };
+    drop(write);
+    let (pid, status) = processes.reaper.spawn(|| command.spawn())?;
+    // `command` still holds our ends of the pipes; they must close, or the output never ends.
+    drop(command);
+    let output = pipe::Receiver::from_owned_fd(OwnedFd::from(read))?;
+    Ok(Started { pid, status, output, stdin, stdout, stderr })
+}
+
+impl Capturing {
+    fn start(
+        stream: pipe::Receiver,
+        limit: usize,
+        step: StepIndex,
+        messages: mpsc::Sender<StepMessage>,
+    ) -> Self {
+        let (enough, stop) = oneshot::channel();
+        Capturing { task: tokio::spawn(capture(stream, limit, step, messages, stop)), enough }
+    }
+
+    /// What was captured, when all was read or it is too late for more.
+    async fn complete(mut self, deadline: Instant) -> Captured {
+        let done = tokio::time::timeout_at(deadline.into(), &mut self.task).await;
+        match done {
+            Ok(captured) => captured.unwrap_or_default(),
+            Err(_) => {
+                let _ = self.enough.send(());
+                self.task.await.unwrap_or_default()
+            }
+        }
+    }
+}
+
+/// Hands over all that the stream has, and keeps its beginning.
+async fn capture(
+    mut stream: pipe::Receiver,
+    limit: usize,
+    step: StepIndex,
+    messages: mpsc::Sender<StepMessage>,
+    mut enough: oneshot::Receiver<()>,
+) -> Captured {
+    let mut pieces = Pieces::default();
+    let mut captured = Captured::default();
+    let say = async |bytes| {
+        let content = StepContent::Output(bytes);
+        // Nobody listens any more when the build was given up.
+        let _ = messages.send(StepMessage { step, content }).await;
+    };
+    loop {
+        let due = pieces.due();
+        let before = pieces.space().len();
+        let piece = tokio::select! {
+            read = stream.read_buf(pieces.space()) => match read {
+                Ok(0) | Err(_) => break,
+                Ok(_) => {
+                    captured.keep(&pieces.space()[before..], limit);
+                    pieces.after_read(Instant::now())
+                }
+            },
+            () = at(due) => pieces.rest(),
+            _ = &mut enough => {
+                tokio::spawn(discard(stream));
+                break;
+            }
+        };
+        if let Some(bytes) = piece {
+            say(bytes).await;
+        }
+    }
+    if let Some(bytes) = pieces.rest() {
+        say(bytes).await;
+    }
+    captured
+}
+
+impl Captured {
+    fn keep(&mut self, new: &[u8], limit: usize) {
+        let room = new.len().min(limit.saturating_sub(self.bytes.len()));
+        self.bytes.extend_from_slice(&new[..room]);
+        self.cut |= room < new.len();
+    }
+}
