@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::{Output, Project, Running};
@@ -186,4 +187,33 @@ fn validate_runs_nothing() {
     let project = project.pipeline(json!({ "steps": [{ "name": "a", "uses": "fixture", "with": with }] }));
     insta::assert_snapshot!(project.run(&["validate"]).expect(0).out, @"dcd.json is valid: 1 step, 1 plugin");
     assert!(!project.path().join("x").exists() && !project.path().join(".dcd").exists());
+}
+
+#[test]
+fn a_plugin_that_is_to_stop_is_told_so() {
+    let project = Project::new().plugin("fixture").pipeline(json!({ "steps": [
+        { "name": "wait", "uses": "fixture", "with": { "do": "wait_for_stop" } },
+        { "name": "never", "run": "echo never" },
+        { "name": "always", "run": "echo put away", "if": "always()" },
+    ] }));
+    let run = project.spawn(&["run"]);
+    run.wait_for("| waiting");
+    run.signal(Signal::INT);
+    let output = run.finish();
+    assert!(output.expect(130).out.contains("| put away"), "{}", output.out);
+    assert_eq!(project.logs(&["1", "wait"]), b"waiting\ntold to stop\n");
+    let steps = project.show("1")["steps"].clone();
+    let outcome = |step: usize| steps[step]["outcome"].as_str().unwrap();
+    assert_eq!([outcome(0), outcome(1), outcome(2)], ["cancellation", "skip", "success"]);
+}
+
+#[test]
+fn a_plugin_is_told_that_its_time_is_over() {
+    let with = json!({ "do": "wait_for_stop" });
+    let project = Project::new().plugin("fixture").pipeline(json!({ "steps": [
+        { "name": "wait", "uses": "fixture", "with": with, "timeout": "300ms" },
+    ] }));
+    project.run(&["run"]).expect(124);
+    assert_eq!(project.logs(&["1", "wait"]), b"waiting\ntold to stop\n");
+    assert_eq!(project.show("1")["steps"][0]["outcome"], "timeout");
 }

@@ -118,10 +118,10 @@ fn only_granted_programs_run_and_none_of_the_workspace() {
     let said = |name| message(&build, name).replace(&project.outside().display().to_string(), "[ROOT]");
     insta::assert_snapshot!(said("not granted"), @r#"plugin fixture wanted to run `id`, which it is not granted. To allow it: "plugins": {"fixture": {"allow": {"exec": ["id"]}}}"#);
     insta::assert_snapshot!(said("path"), @r#"plugin fixture wanted to run `/usr/bin/id`, which it is not granted. To allow it: "plugins": {"fixture": {"allow": {"exec": ["/usr/bin/id"]}}}"#);
-    insta::assert_snapshot!(said("planted"), @"plugin fixture may not run `planted`: it is [ROOT]/shop/bin/planted in the workspace, where anybody can put a program; install it in the image, or take that directory out of PATH");
-    insta::assert_snapshot!(said("relative entry"), @"plugin fixture may not run `here`: it is [ROOT]/shop/here in the workspace, where anybody can put a program; install it in the image, or take that directory out of PATH");
-    insta::assert_snapshot!(said("relative"), @r#"plugin fixture wanted to run `./here`, which it is not granted. To allow it: "plugins": {"fixture": {"allow": {"exec": ["here"]}}}"#);
-    insta::assert_snapshot!(said("own path"), @r#"plugin fixture wanted to run `[ROOT]/shop/bin/sh`, which it is not granted. To allow it: "plugins": {"fixture": {"allow": {"exec": ["[ROOT]/shop/bin/sh"]}}}"#);
+    insta::assert_snapshot!(said("planted"), @"plugin fixture may not run `planted`: [ROOT]/shop/bin/planted is in the workspace, where anybody can put a program; install it in the image, and keep the workspace out of PATH");
+    insta::assert_snapshot!(said("relative entry"), @"plugin fixture may not run `here`: [ROOT]/shop/here is in the workspace, where anybody can put a program; install it in the image, and keep the workspace out of PATH");
+    insta::assert_snapshot!(said("relative"), @"plugin fixture may not run `./here`: [ROOT]/shop/here is in the workspace, where anybody can put a program; install it in the image, and keep the workspace out of PATH");
+    insta::assert_snapshot!(said("own path"), @"plugin fixture may not run `[ROOT]/shop/bin/sh`: [ROOT]/shop/bin/sh is in the workspace, where anybody can put a program; install it in the image, and keep the workspace out of PATH");
     insta::assert_snapshot!(said("gone"), @"plugin fixture: there is no program `gone` in PATH; install it in the image");
     insta::assert_snapshot!(said("bad env"), @r#"plugin fixture: a variable cannot have the name "A=B""#);
 }

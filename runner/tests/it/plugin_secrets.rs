@@ -66,3 +66,25 @@ fn a_plugin_without_the_grant_gets_no_secret() {
     let problem = &project.show("1")["steps"][0]["attempts"][0]["problem"];
     insta::assert_snapshot!(problem["message"].as_str().unwrap(), @r#"plugin fixture wanted the secret `TOKEN`, which it is not granted. To allow it: "plugins": {"fixture": {"allow": {"secrets": ["TOKEN"]}}}"#);
 }
+
+#[test]
+fn a_history_backend_gets_secrets_and_tells_nobody() {
+    let project = |allow: Value, fail: &str| {
+        Project::new().granted("fixture-history", &allow).env("THE_TOKEN", "t0p-s3cret").pipeline(json!({
+            "secrets": { "TOKEN": { "env": "THE_TOKEN" } },
+            "history": { "uses": "fixture-history", "with": { "secret": "TOKEN", "fail": fail, "kind": "trap" } },
+            "steps": [{ "name": "a", "run": "true" }],
+        }))
+    };
+    let said = |project: Project| {
+        let run = project.run(&["run"]);
+        let err = run.expect(4).err.clone();
+        assert!(!err.contains("s3cret") && !run.out.contains("s3cret"), "{err}");
+        err[..err.find("\nThe build").unwrap()].to_owned()
+    };
+    let allow = json!({ "secrets": ["TOKEN"] });
+    insta::assert_snapshot!(said(project(allow.clone(), "none")), @"warning: history backend fixture-history: plugin fixture-history: TOKEN is ***, to be told to everybody");
+    let trapped = said(project(allow, "begin"));
+    assert!(trapped.contains("it said: the secret is ***"), "{trapped}");
+    insta::assert_snapshot!(said(project(json!({}), "none")), @r#"warning: history backend fixture-history: plugin fixture-history wanted the secret `TOKEN`, which it is not granted. To allow it: "plugins": {"fixture-history": {"allow": {"secrets": ["TOKEN"]}}}"#);
+}

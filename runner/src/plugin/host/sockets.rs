@@ -58,7 +58,7 @@ pub(crate) fn allow(wasi: &mut WasiCtxBuilder, warden: &Warden, sockets: &Socket
         Box::pin(async move {
             match purpose {
                 // Connecting asks for this first. It gives the socket no address that others could know.
-                SocketAddrUse::TcpBind => address.ip().is_unspecified() && address.port() == 0,
+                SocketAddrUse::TcpBind if address.ip().is_unspecified() && address.port() == 0 => true,
                 SocketAddrUse::TcpConnect => match connect(&warden, &names, address) {
                     Ok(to) => {
                         warden.used(|used| &mut used.tcp, &to);
@@ -69,7 +69,13 @@ pub(crate) fn allow(wasi: &mut WasiCtxBuilder, warden: &Warden, sockets: &Socket
                         false
                     }
                 },
-                _ => false,
+                _ => {
+                    let name = &warden.name;
+                    warden.note_refusal(format!(
+                        "plugin {name} wanted others to connect to it, which no plugin may"
+                    ));
+                    false
+                }
             }
         })
     });
