@@ -126,7 +126,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        pipeline::{Allow, Spanned},
+        pipeline::{Allow, Limits, Spanned},
         plugin::{Ask, Kind, Manifest},
     };
 
@@ -139,7 +139,7 @@ mod tests {
             asks: vec![Ask { kind: "exec".into(), reason: "why".into() }],
         };
         let exec = exec.iter().map(|value| Spanned { value: value.clone(), span: 0..0 }).collect();
-        Grants::new(&manifest, &Allow { exec, ..Allow::default() }, &Default::default(), Path::new("/w"))
+        Grants::new(&manifest, &Allow { exec, ..Allow::default() }, &Limits::default(), Path::new("/w"))
     }
 
     fn program(path: &Path) {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::support::{Answer, Project, Server};
 
 /// A plugin's step beside others.
-fn step(name: &str, with: Value) -> Value {
+fn step(name: &str, with: &Value) -> Value {
     json!({ "name": name, "uses": "fixture", "with": with, "needs": [], "continue_on_error": true })
 }
 
@@ -33,14 +33,14 @@ fn each_limit_ends_its_step_only() {
     let allow = json!({ "tcp": [to], "http": [server.origin(), other.origin()] });
     let limits = json!({ "memory": "64MiB", "call_timeout": "2s", "connections": 2, "http_body": "1KiB" });
     let project = Project::new().limited("fixture", &allow, &limits).pipeline(json!({ "steps": [
-        step("memory", json!({ "do": "use", "bytes": 100_000_000 })),
-        step("less memory", json!({ "do": "use", "bytes": 10_000_000 })),
-        step("loop", json!({ "do": "loop" })),
-        step("sleep", json!({ "do": "sleep", "ms": 3_600_000 })),
-        step("flood", json!({ "do": "flood" })),
-        step("connections", json!({ "do": "connect", "to": to, "connections": 3 })),
-        step("answer", json!({ "do": "get", "url": server.origin() })),
-        step("request", json!({ "do": "post", "url": other.origin(), "bytes": 2000 })),
+        step("memory", &json!({ "do": "use", "bytes": 100_000_000 })),
+        step("less memory", &json!({ "do": "use", "bytes": 10_000_000 })),
+        step("loop", &json!({ "do": "loop" })),
+        step("sleep", &json!({ "do": "sleep", "ms": 3_600_000 })),
+        step("flood", &json!({ "do": "flood" })),
+        step("connections", &json!({ "do": "connect", "to": to, "connections": 3 })),
+        step("answer", &json!({ "do": "get", "url": server.origin() })),
+        step("request", &json!({ "do": "post", "url": other.origin(), "bytes": 2000 })),
         { "name": "shell", "run": "for i in 1 2 3; do echo $i; sleep 0.1; done", "needs": [] },
         { "name": "after", "uses": "fixture", "with": { "do": "get", "url": server.origin() } },
     ] }));
@@ -79,13 +79,13 @@ fn each_limit_ends_its_step_only() {
 #[test]
 fn what_is_too_big_or_too_deep_ends_its_step_only() {
     let project = Project::new().limited("fixture", &json!({}), &json!({ "memory": "1GiB" }));
-    let mut twice = step("twice", json!({ "do": "trap" }));
+    let mut twice = step("twice", &json!({ "do": "trap" }));
     twice["retry"] = json!({ "attempts": 2, "on": ["error"] });
     let project = project.pipeline(json!({ "steps": [
-        step("long", json!({ "do": "long_output", "bytes": 100 << 20 })),
-        step("over", json!({ "do": "long_output", "bytes": 5 << 20 })),
-        step("recurse", json!({ "do": "recurse" })),
-        step("recurse deep", json!({ "do": "recurse_deep" })),
+        step("long", &json!({ "do": "long_output", "bytes": 100 << 20 })),
+        step("over", &json!({ "do": "long_output", "bytes": 5 << 20 })),
+        step("recurse", &json!({ "do": "recurse" })),
+        step("recurse deep", &json!({ "do": "recurse_deep" })),
         twice,
         { "name": "shell", "run": "echo still here", "needs": [] },
         { "name": "after", "uses": "fixture", "with": { "do": "echo", "text": "still here" } },
@@ -117,7 +117,7 @@ fn what_is_too_big_or_too_deep_ends_its_step_only() {
 #[test]
 fn a_panic_says_what_and_where() {
     let project =
-        Project::new().plugin("fixture").pipeline(json!({ "steps": [step("a", json!({ "do": "panic" }))] }));
+        Project::new().plugin("fixture").pipeline(json!({ "steps": [step("a", &json!({ "do": "panic" }))] }));
     project.run(&["run"]).expect(0);
     let problem = problem(&project.show("1"), "a");
     let said = "plugin fixture failed in `run`: it panicked: the fixture panics, as it was told (at fixture/src/misdeed.rs:";

@@ -216,8 +216,8 @@ impl HostResolveAddressStream for View<'_> {
 
 fn ip(address: IpAddress) -> IpAddr {
     let ip: IpAddr = match address {
-        IpAddress::Ipv4((a, b, c, d)) => [a, b, c, d].into(),
-        IpAddress::Ipv6((a, b, c, d, e, f, g, h)) => [a, b, c, d, e, f, g, h].into(),
+        IpAddress::Ipv4(parts) => <[u8; 4]>::from(parts).into(),
+        IpAddress::Ipv6(parts) => <[u16; 8]>::from(parts).into(),
     };
     ip.to_canonical()
 }
