@@ -1,11 +1,43 @@
-# The stock image: one static binary, /dcd, and nothing else.
+# The stock image: one static binary, /dcd, and nothing else; and a second one, which holds the first-party plugins.
 #
 #   docker build -t dcd .
+#   docker build -t dcd-plugins --target plugins .
 #
 # RUST_IMAGE is any image with rustup's Rust 1.95 and a C compiler for musl: rust:1.95-alpine
 # as it is, or a Debian-like one with musl-tools (scripts/docker/rust-image makes one).
 # No "syntax" line and no "RUN --mount": the classic builder and offline engines build it too.
 ARG RUST_IMAGE=rust:1.95-alpine
+
+# The plugins come first: the builder without BuildKit makes every stage up to the one that is wanted.
+FROM ${RUST_IMAGE} AS build-plugins
+WORKDIR /src/plugins
+RUN if command -v apk >/dev/null; then apk add --no-cache gcc musl-dev; fi \
+ && rustup target add wasm32-wasip2
+COPY wit /src/wit
+COPY plugin-sdk /src/plugin-sdk
+# The SDK's manifest takes its versions from here, and cargo wants every member of a workspace to be there.
+COPY Cargo.toml /src/
+COPY runner/Cargo.toml /src/runner/
+COPY plugins /src/plugins
+# A file is called as the plugin is.
+RUN mkdir -p /src/runner/src && touch /src/runner/src/lib.rs && echo 'fn main() {}' >/src/runner/src/main.rs \
+ && cargo build --release --locked --target wasm32-wasip2 --workspace --exclude 'fixture*' \
+ && mkdir /dcd-plugins \
+ && for file in target/wasm32-wasip2/release/*.wasm; do \
+      install -m 644 "$file" "/dcd-plugins/$(basename "$file" | tr _ -)"; \
+    done \
+ && rm -r target
+
+FROM scratch AS plugins
+ARG VERSION=unknown
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="DistributedCD plugins" \
+      org.opencontainers.image.description="The first-party plugins of DistributedCD, to COPY from" \
+      org.opencontainers.image.source="https://github.com/progsoftware/dcd" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+COPY --from=build-plugins /dcd-plugins /dcd-plugins
 
 FROM ${RUST_IMAGE} AS build
 WORKDIR /src

@@ -137,6 +137,21 @@ impl Command {
         &self.args
     }
 
+    /// What was set and removed of the environment so far; `None` for what was removed.
+    pub fn variables(&self) -> &[(String, Option<String>)] {
+        &self.env
+    }
+
+    /// The directory to run in, if one was set.
+    pub fn directory(&self) -> Option<&str> {
+        self.cwd.as_deref()
+    }
+
+    /// What the program reads on standard input.
+    pub fn input(&self) -> &[u8] {
+        &self.stdin
+    }
+
     /// Runs the program and waits for its end. A program that ends with another code than 0 is no error here:
     /// see [`Exit::success`].
     pub fn run(self) -> Result<Exit, StepError> {
@@ -145,6 +160,25 @@ impl Command {
 }
 
 impl Exit {
+    /// An end of this program with this code; tests make ends with it.
+    pub fn new(program: impl Into<String>, code: i32) -> Self {
+        Self { program: program.into(), code: Some(code), ..Self::default() }
+    }
+
+    /// Adds captured standard output.
+    #[must_use]
+    pub fn stdout(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.stdout = bytes.into();
+        self
+    }
+
+    /// Adds captured standard error.
+    #[must_use]
+    pub fn stderr(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.stderr = bytes.into();
+        self
+    }
+
     /// Makes any other end than code 0 the step's failure.
     pub fn success(self) -> Result<Self, StepError> {
         if self.code == Some(0) { Ok(self) } else { Err(StepError::failed(self.to_string())) }
@@ -152,7 +186,16 @@ impl Exit {
 
     /// The captured standard output as text.
     pub fn stdout_text(&self) -> Result<&str, Error> {
-        std::str::from_utf8(&self.stdout).map_err(|error| {
+        self.text(&self.stdout)
+    }
+
+    /// The captured standard error as text.
+    pub fn stderr_text(&self) -> Result<&str, Error> {
+        self.text(&self.stderr)
+    }
+
+    fn text<'a>(&self, bytes: &'a [u8]) -> Result<&'a str, Error> {
+        std::str::from_utf8(bytes).map_err(|error| {
             Error::other(format!("{} printed something that is not UTF-8: {error}", self.program))
         })
     }
@@ -177,9 +220,10 @@ mod tests {
     fn an_exit_code_other_than_0_fails_the_step_when_asked() {
         mock::on_command(|command| {
             assert_eq!(command.arguments(), ["-c", "exit 3"]);
-            Ok(Exit { program: command.program().into(), code: Some(3), ..Exit::default() })
+            Ok(Exit::new(command.program(), 3).stdout("3"))
         });
         let exit = Command::new("sh").arg("-c").args(["exit 3"]).run();
+        assert_eq!(exit.as_ref().map(Exit::stdout_text), Ok(Ok("3")));
         assert_eq!(exit.and_then(Exit::success), Err(StepError::failed("sh exited with code 3")));
     }
 }

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_path_to_error::{Path, Segment};
 
-use crate::types::{Error, PluginInfo};
+use crate::types::{Diagnostic, Error, PluginInfo};
 
 /// What can be a plugin's configuration. Derive `Deserialize` and `JsonSchema`; nothing else is needed.
 ///
@@ -29,6 +29,18 @@ pub fn parse<C: Config>(json: &str) -> Result<C, Error> {
         .map_err(|error| Error::invalid_config("", format!("the configuration is not JSON: {error}")))?;
     serde_path_to_error::deserialize(value)
         .map_err(|error| Error::invalid_config(pointer(error.path()), error.inner().to_string()))
+}
+
+/// What is wrong with a configuration. One that cannot be read is a finding, like any other.
+pub(crate) fn findings<C: Config>(
+    json: &str,
+    validate: impl FnOnce(&C) -> Vec<Diagnostic>,
+) -> Result<Vec<Diagnostic>, Error> {
+    match parse(json) {
+        Ok(config) => Ok(validate(&config)),
+        Err(Error::InvalidConfig(diagnostics)) => Ok(diagnostics),
+        Err(error) => Err(error),
+    }
 }
 
 /// The JSON Schema (2020-12) of a configuration, as text.

@@ -1,8 +1,11 @@
 //! History backends: places that keep builds centrally.
+//!
+//! The data of a build, such as [`Event`] and [`Build`], can be written and read with [`serde`], for backends that
+//! keep it as text. Names of fields and cases are those of Rust, and stay.
 
 mod adapter;
 
-pub use adapter::{HistoryAdapter, Slot};
+pub use adapter::HistoryAdapter;
 
 pub use crate::bindings::history::dcd::plugin::build_types::{Build, BuildId, Event, Payload, Status};
 pub use crate::bindings::history::exports::dcd::plugin::history::{

@@ -1,9 +1,11 @@
 //! The runner, as a plugin sees it. Elsewhere than in WebAssembly [`crate::mock`] takes its place.
 
 #[cfg(not(target_arch = "wasm32"))]
-pub(crate) use crate::mock::{cancelled, emit, progress, run, secret, send};
+pub(crate) use crate::mock::{
+    cancelled, emit, run_command as run, say_progress as progress, secret, send, sleep,
+};
 #[cfg(target_arch = "wasm32")]
-pub(crate) use wasm::{cancelled, emit, progress, run, secret, send};
+pub(crate) use wasm::{cancelled, emit, progress, run, secret, send, sleep};
 
 #[cfg(target_arch = "wasm32")]
 mod wasm {
@@ -16,6 +18,7 @@ mod wasm {
 
     pub(crate) use crate::http::wasi::send;
     pub(crate) use run_control::{cancelled, progress};
+    pub(crate) use std::thread::sleep;
 
     pub(crate) fn emit(level: Level, message: &str, fields: &[(&str, &str)]) {
         let fields: Vec<_> =

@@ -1,7 +1,7 @@
 //! A blocking HTTP client. Each origin that it reaches needs the grant `http`.
 //!
-//! Nothing is blocked but the plugin: the runner suspends it. There are no redirects, no cookies and no
-//! retries.
+//! Nothing is blocked but the plugin: the runner suspends it. Redirects are not followed, and there
+//! are no cookies. A request is sent once, unless [`Client::attempts`] says otherwise.
 //!
 //! ```
 //! use dcd_plugin_sdk::http;

@@ -39,7 +39,8 @@
 //! # assert!(Chat::run(config, StepContext::default()).is_ok());
 //! ```
 //!
-//! with this `Cargo.toml`; the package's name is the plugin's:
+//! with this `Cargo.toml` (`dcd plugin new step chat` writes one, with tests and the rest of a project); the
+//! package's name is the plugin's:
 //!
 //! ```toml
 //! [package]
@@ -72,6 +73,9 @@
 //! dcd plugin inspect target/wasm32-wasip2/release/chat.wasm
 //! ```
 //!
+//! `dcd plugin test` runs the component itself, through the real host: a step type with cases from files, a
+//! history backend against all that is expected of one.
+//!
 //! A pipeline finds it in `/dcd-plugins`, in a directory of `DCD_PLUGIN_PATH`, or by its path, and grants it
 //! what it needs:
 //!
@@ -89,25 +93,22 @@
 //!
 //! # What there is
 //!
-//! - [`StepType`] and [`HistoryBackend`], the two kinds of plugins, and the macros [`export_step!`] and
-//!   [`export_history!`]. Types and documentation of the configuration become the JSON Schema that the runner
+//! - [`StepType`], [`HistoryBackend`] and [`BuildObserver`], the three kinds of plugins, and the macros
+//!   [`export_step!`], [`export_history!`] and [`export_observer!`]. Types and documentation of the configuration become the JSON Schema that the runner
 //!   checks pipelines against.
 //! - [`Error`], which the errors of [`std::io`], [`serde_json`] and [`http`] turn into by `?`, and [`Help`],
 //!   which adds what the user should try. [`StepError`] tells work that said no from a plugin that could not do
 //!   its job.
 //! - [`http`], [`command`](mod@command), [`secrets`] and [`log`](mod@log): what the runner does for a plugin.
 //!   Files, the environment, clocks and randomness are those of the standard library.
-//! - [`mock`], which stands in for the runner in `cargo test`: everything here also compiles for the machine at
-//!   hand.
+//! - [`mock`](mod@mock), which stands in for the runner in `cargo test`: everything here also compiles for the
+//!   machine at hand.
 //!
 //! # What a plugin may not do
 //!
 //! There are no threads and no processes (but see [`StepContext::command`]). A call that runs over the
 //! runner's time limit, or over its memory limit, is ended, and so is one that panics; its message reaches
 //! the user.
-//!
-//! dcd 0.1 grants `http`, `env` and `fs`. Commands and secrets are part of the interface and answer with a
-//! denial; [`StepContext::inputs`] is empty, as steps cannot name each other's outputs yet.
 
 #[doc(hidden)]
 pub mod bindings;
@@ -121,8 +122,10 @@ pub mod log;
 mod manifest;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod mock;
+pub mod observer;
 mod panic;
 pub mod secrets;
+mod slot;
 mod step;
 #[doc(hidden)]
 pub mod types;
@@ -131,6 +134,7 @@ pub use config::{Config, parse, schema};
 pub use error::Help;
 pub use history::HistoryBackend;
 pub use manifest::API;
+pub use observer::BuildObserver;
 pub use step::{Input, StepContext, StepError, StepOutput, StepType};
 pub use types::{Diagnostic, Error, Fault};
 
@@ -140,7 +144,9 @@ pub use {schemars, serde, serde_json};
 #[doc(hidden)]
 pub mod __private {
     pub use crate::config::Package;
-    pub use crate::history::{HistoryAdapter, Slot};
+    pub use crate::history::HistoryAdapter;
     pub use crate::manifest::{Manifest, Piece, join, length};
+    pub use crate::observer::ObserverAdapter;
+    pub use crate::slot::Slot;
     pub use crate::step::StepAdapter;
 }

@@ -109,6 +109,37 @@ macro_rules! export_history {
         $crate::__manifest!(
             "history-backend", $type, <$type as $crate::HistoryBackend>::SUMMARY $(, $($kind: $reason),+)?
         );
+        $crate::__slot!($type);
+        #[cfg(target_arch = "wasm32")]
+        const _: () = {
+            type Exported = $crate::__private::HistoryAdapter<$type>;
+            $crate::bindings::history::__export_history_backend!(Exported with_types_in $crate::bindings::history);
+        };
+    };
+}
+
+/// Exports a type as a build observer. It takes what [`export_step!`] takes.
+#[macro_export]
+macro_rules! export_observer {
+    ($type:ty $(, name: $name:expr)? $(, asks: { $($kind:ident : $reason:expr),+ $(,)? })? $(,)?) => {
+        $crate::__package!($type $(, $name)?);
+        $crate::__manifest!(
+            "build-observer", $type, <$type as $crate::BuildObserver>::SUMMARY $(, $($kind: $reason),+)?
+        );
+        $crate::__slot!($type);
+        #[cfg(target_arch = "wasm32")]
+        const _: () = {
+            type Exported = $crate::__private::ObserverAdapter<$type>;
+            $crate::bindings::observer::__export_build_observer!(Exported with_types_in $crate::bindings::observer);
+        };
+    };
+}
+
+/// Where an open plugin lives between calls.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __slot {
+    ($type:ty) => {
         impl $crate::__private::Slot for $type {
             fn slot<R>(
                 use_slot: impl FnOnce(&::std::cell::RefCell<::std::option::Option<::std::rc::Rc<Self>>>) -> R,
@@ -120,11 +151,6 @@ macro_rules! export_history {
                 SLOT.with(use_slot)
             }
         }
-        #[cfg(target_arch = "wasm32")]
-        const _: () = {
-            type Exported = $crate::__private::HistoryAdapter<$type>;
-            $crate::bindings::history::__export_history_backend!(Exported with_types_in $crate::bindings::history);
-        };
     };
 }
 

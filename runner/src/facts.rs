@@ -262,4 +262,7 @@ pub struct Plugin {
     pub sha256: String,
     /// What it was granted, kind by kind (`http`, `fs`, ...).
     pub grants: BTreeMap<String, Vec<String>>,
+    /// Those of them that the image grants it; the others are the pipeline's.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub image_grants: BTreeMap<String, Vec<String>>,
 }

@@ -23,6 +23,7 @@ pub mod redact;
 pub mod report;
 pub mod signal;
 pub mod text;
+pub mod trace;
 
 use std::{ffi::OsString, process::ExitCode};
 

@@ -1,7 +1,6 @@
 //! Between the trait and what wit-bindgen wants.
 
 use core::marker::PhantomData;
-use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::{
@@ -10,26 +9,18 @@ use super::{
 };
 use crate::bindings::history::exports::dcd::plugin::history::Guest;
 use crate::config::{self, Package};
+use crate::slot::Slot;
 use crate::types::{Error, PluginInfo};
-
-/// Where the open backend lives between calls; implemented by [`export_history!`](crate::export_history),
-/// because a static cannot be generic.
-#[doc(hidden)]
-pub trait Slot: HistoryBackend {
-    fn slot<R>(use_slot: impl FnOnce(&RefCell<Option<Rc<Self>>>) -> R) -> R;
-}
 
 /// Exports a [`HistoryBackend`]; used by [`export_history!`](crate::export_history).
 #[doc(hidden)]
 pub struct HistoryAdapter<T>(PhantomData<T>);
 
 fn backend<T: Slot>() -> Result<Rc<T>, Error> {
-    crate::panic::install();
-    T::slot(|slot| slot.borrow().clone())
-        .ok_or_else(|| Error::other("the backend was used before it was opened"))
+    crate::slot::open("backend")
 }
 
-impl<T: Slot + Package> Guest for HistoryAdapter<T> {
+impl<T: HistoryBackend + Slot + Package> Guest for HistoryAdapter<T> {
     fn describe() -> PluginInfo {
         crate::panic::install();
         config::info::<T, T::Config>(T::SUMMARY, T::FEATURES)

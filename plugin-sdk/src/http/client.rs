@@ -3,6 +3,12 @@
 use std::time::Duration;
 
 use super::{Error, Request, Response};
+use crate::StepContext;
+
+/// The pause before the second try; each one after is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// The longest pause, also when a server asks for a longer one.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Sends requests within limits of time and size.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,7 +18,23 @@ pub struct Client {
     pub(super) first_byte_timeout: Duration,
     pub(super) between_bytes_timeout: Duration,
     pub(super) body_limit: usize,
+    pub(super) attempts: u32,
+    pub(super) cancelled: Option<Question>,
 }
+
+/// Whether the step was cancelled. A function, so that only plugins that ask import what answers: history backends
+/// cannot.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Question(fn() -> bool);
+
+impl PartialEq for Question {
+    /// There is one such question.
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Question {}
 
 impl Default for Client {
     fn default() -> Self {
@@ -22,6 +44,8 @@ impl Default for Client {
             first_byte_timeout: Duration::from_secs(30),
             between_bytes_timeout: Duration::from_secs(30),
             body_limit: 16 << 20,
+            attempts: 1,
+            cancelled: None,
         }
     }
 }
@@ -67,11 +91,71 @@ impl Client {
         self
     }
 
+    /// Sends a request so many times at most, while there is no answer ([`Error::is_transient`]) or it is 408,
+    /// 429, 502, 503 or 504. Default: once.
+    ///
+    /// It waits 0.5 s, 1 s, 2 s and so on in between, or as long as `retry-after` says, at most 30 s. A request
+    /// that got no answer may have been carried out: retry what can be repeated safely.
+    #[must_use]
+    pub fn attempts(mut self, attempts: u32) -> Self {
+        self.attempts = attempts.max(1);
+        self
+    }
+
+    /// Gives up with [`Error::Cancelled`] soon after the step is cancelled. Only for step types.
+    #[must_use]
+    pub fn cancellable(mut self, _: &StepContext) -> Self {
+        self.cancelled = Some(Question(crate::host::cancelled));
+        self
+    }
+
+    /// Whether a request is to be given up.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.cancelled.is_some_and(|question| (question.0)())
+    }
+
     /// Sends a request and reads the whole answer. Any status is an answer: see
     /// [`Response::error_for_status`].
     // By value: a request is sent once, and its body may be large.
     #[allow(clippy::needless_pass_by_value)]
     pub fn send(&self, request: Request) -> Result<Response, Error> {
+        let mut pause = FIRST_PAUSE;
+        for _ in 1..self.attempts {
+            let answer = crate::host::send(self, &request);
+            let asked = match &answer {
+                Ok(answer) if matches!(answer.status(), 408 | 429 | 502..=504) => answer.retry_after(),
+                Err(error) if error.is_transient() => None,
+                Ok(_) | Err(_) => return answer,
+            };
+            crate::host::sleep(asked.unwrap_or(pause).min(LONGEST_PAUSE));
+            pause *= 2;
+        }
         crate::host::send(self, &request)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mock;
+
+    /// How many times a request is sent that gets these answers, and what comes of it.
+    fn sent(answers: &[Result<u16, Error>]) -> (usize, Result<u16, Error>) {
+        mock::reset();
+        let mut answers = answers.to_vec().into_iter();
+        mock::on_http(move |_| answers.next().unwrap_or(Ok(418)).map(Response::new));
+        let answer = Client::new().attempts(3).send(Request::get("https://a.example"));
+        (mock::requests().len(), answer.map(|answer| answer.status()))
+    }
+
+    #[test]
+    fn what_may_work_later_is_sent_again() {
+        let (gone, refused) =
+            (|| Err(Error::Unreachable("gone".into())), || Err(Error::Protocol("refused".into())));
+        assert_eq!(sent(&[Ok(200)]), (1, Ok(200)));
+        assert_eq!(sent(&[Ok(503), gone(), Ok(200)]), (3, Ok(200)));
+        assert_eq!(sent(&[Ok(429), Ok(404)]), (2, Ok(404)));
+        assert_eq!(sent(&[gone(), refused()]), (2, refused()));
+        assert_eq!(sent(&[gone(), Ok(502), gone(), Ok(200)]), (3, gone()));
     }
 }

@@ -26,6 +26,8 @@ pub enum Error {
     TooLarge(String),
     /// The answer is not understood: TLS, the protocol, or the body's form.
     Protocol(String),
+    /// The step was cancelled: see [`Client::cancellable`](super::Client::cancellable).
+    Cancelled(String),
 }
 
 impl Error {
@@ -47,7 +49,8 @@ impl Error {
         | Self::Timeout(message)
         | Self::Unreachable(message)
         | Self::TooLarge(message)
-        | Self::Protocol(message)) = self;
+        | Self::Protocol(message)
+        | Self::Cancelled(message)) = self;
         message
     }
 }
@@ -73,6 +76,7 @@ impl From<Error> for types::Error {
             Error::InvalidRequest(_) => Self::Other(fault.code("http/invalid-request")),
             Error::TooLarge(_) => Self::Other(fault.code("http/too-large")),
             Error::Protocol(_) => Self::Other(fault.code("http/protocol")),
+            Error::Cancelled(_) => Self::Other(fault.code("http/cancelled")),
         }
     }
 }

@@ -13,6 +13,8 @@ use wasip2::io::streams::StreamError;
 
 use super::{Client, Error, Request, Response, Url};
 
+/// How often a wait looks whether the step was cancelled.
+const GLANCE: Duration = Duration::from_millis(100);
 /// How much of an answer is asked for at once.
 const CHUNK: u64 = 64 << 10;
 
@@ -145,13 +147,22 @@ impl Exchange<'_> {
 
     /// Waits until one of them is ready, at most until the deadline.
     fn wait(&self, events: &[&Pollable]) -> Result<(), Error> {
-        let all: Vec<&Pollable> = events.iter().copied().chain(self.deadline.as_ref()).collect();
-        let ready = poll::poll(&all);
-        if ready.iter().all(|&index| index as usize >= events.len()) {
-            let limit = self.client.timeout.unwrap_or_default();
-            return Err(Error::Timeout(format!("{} did not answer within {limit:?}", self.url.origin())));
+        loop {
+            let glance = self.client.cancelled.map(|_| deadline(GLANCE));
+            let all: Vec<&Pollable> =
+                events.iter().copied().chain(self.deadline.as_ref()).chain(glance.as_ref()).collect();
+            if poll::poll(&all).iter().any(|&index| (index as usize) < events.len()) {
+                return Ok(());
+            }
+            let origin = self.url.origin();
+            if self.deadline.as_ref().is_some_and(Pollable::ready) {
+                let limit = self.client.timeout.unwrap_or_default();
+                return Err(Error::Timeout(format!("{origin} did not answer within {limit:?}")));
+            }
+            if self.client.is_cancelled() {
+                return Err(Error::Cancelled(format!("the request to {origin} was given up")));
+            }
         }
-        Ok(())
     }
 
     fn internal(&self, what: &str) -> Error {

@@ -19,12 +19,7 @@ impl<T: StepType + Package> wire::Guest for StepAdapter<T> {
 
     fn validate(json: String) -> Result<Vec<Diagnostic>, Error> {
         crate::panic::install();
-        // A configuration that cannot be read is a finding here, like any other.
-        match config::parse(&json) {
-            Ok(config) => Ok(T::validate(&config)),
-            Err(Error::InvalidConfig(diagnostics)) => Ok(diagnostics),
-            Err(error) => Err(error),
-        }
+        config::findings::<T::Config>(&json, T::validate)
     }
 
     fn run(json: String, cx: wire::StepContext) -> Result<wire::StepOutput, wire::StepError> {

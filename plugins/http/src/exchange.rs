@@ -1,114 +1,130 @@
-//! Sending, trying again, and judging the answer.
+//! Sending, following redirects, and judging the answer.
 
-use std::time::{Duration, Instant};
+use std::path::Path;
 
-use dcd_plugin_sdk::http::{self, Client, Response};
-use dcd_plugin_sdk::{Error, StepContext, StepError, StepOutput};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use dcd_plugin_sdk::http::{Client, Request, Response};
+use dcd_plugin_sdk::{Error, Help as _, StepContext, StepError, StepOutput};
+use shared::{retry, text};
 
-use crate::plan::Plan;
+use crate::config::{Auth, Header};
+use crate::plan::{Body, Plan};
+use crate::redirect;
 
-/// Statuses that say "later".
-const TRANSIENT: [u16; 4] = [429, 502, 503, 504];
-/// How much of an unexpected answer is shown.
-const SHOWN: usize = 500;
-/// The longest wait that a server can ask for.
-const LONGEST_WAIT: Duration = Duration::from_mins(5);
-/// How often a wait looks whether the step was cancelled.
-const GLANCE: Duration = Duration::from_millis(100);
+/// How long an answer may be: what the runner allows at most.
+const ANSWER: usize = 64 << 20;
 
 pub(crate) fn run(plan: &Plan, cx: &StepContext) -> Result<StepOutput, StepError> {
     let client = Client::new()
         .timeout(plan.timeout)
         .first_byte_timeout(plan.timeout)
-        .between_bytes_timeout(plan.timeout);
-    let mut attempt = 1;
+        .between_bytes_timeout(plan.timeout)
+        .body_limit(ANSWER)
+        .cancellable(cx);
+    let (mut request, secret) = request(plan, cx)?;
+    let mut url = plan.url.clone();
+    let mut followed = 0;
     loop {
-        if cx.cancelled() {
-            return Err(StepError::Cancelled);
+        let label = text::label(request.method(), &url);
+        let wanted = |status| plan.expected.has(status);
+        let answer = retry::send(&client, &request, &label, &plan.retry, wanted, cx)?;
+        if wanted(answer.status()) {
+            return finish(plan, cx, &answer);
         }
-        let is_last = attempt > plan.retries;
-        let wait = match send(plan, &client) {
-            Ok(answer) if plan.expects(answer.status()) => return output(plan, &answer),
-            Ok(answer) if is_last || !TRANSIENT.contains(&answer.status()) => {
-                return Err(unexpected(plan, &answer));
-            }
-            Ok(answer) => answer.retry_after().unwrap_or_default().clamp(plan.retry_delay, longest(plan)),
-            Err(error) if is_last || !error.is_transient() => return Err(no_answer(error, attempt).into()),
-            Err(_) => plan.retry_delay,
+        let next = match redirect::next(&request, &url, &answer, &secret) {
+            Some(next) if plan.redirects > 0 => next?,
+            _ => return Err(unexpected(plan, &label, &answer)),
         };
-        pause(wait, cx)?;
-        attempt += 1;
+        followed += 1;
+        if followed > plan.redirects {
+            return Err(StepError::failed(format!(
+                "{} was redirected more than {} times, the last time to {}",
+                text::label(&plan.method, &plan.url),
+                plan.redirects,
+                text::label(next.0.method(), &next.1)
+            )));
+        }
+        (request, url) = next;
     }
 }
 
-fn longest(plan: &Plan) -> Duration {
-    LONGEST_WAIT.max(plan.retry_delay)
-}
-
-/// Makes one attempt, and prints how it went.
-fn send(plan: &Plan, client: &Client) -> Result<Response, http::Error> {
-    let start = Instant::now();
-    let answer = client.send(plan.request.clone());
-    let took = start.elapsed().as_millis();
-    let label = &plan.label;
-    match &answer {
-        Ok(answer) => println!("{label} -> {} in {took} ms", named(answer.status())),
-        Err(error) => println!("{label} -> {error} ({took} ms)"),
+/// The first request, and the names of its headers that hold secrets.
+fn request(plan: &Plan, cx: &StepContext) -> Result<(Request, Vec<String>), Error> {
+    let mut request =
+        Request::new(&plan.method, format!("{}{}", plan.url.origin(), plan.url.path_and_query()));
+    let mut secret = Vec::new();
+    for (name, value) in &plan.headers {
+        let value = match value {
+            Header::Text(text) => text.clone(),
+            Header::Secret(of) => {
+                secret.push(name.clone());
+                format!("{}{}", of.prefix, one_line(cx, &of.secret)?)
+            }
+        };
+        request = request.header(name, value);
     }
-    answer
+    request = match &plan.auth {
+        None => request,
+        Some(Auth::Bearer { bearer }) => {
+            request.header("authorization", format!("Bearer {}", one_line(cx, bearer)?))
+        }
+        Some(Auth::Basic { user, password }) => {
+            let both = STANDARD.encode(format!("{user}:{}", one_line(cx, password)?));
+            request.header("authorization", format!("Basic {both}"))
+        }
+    };
+    let request = match &plan.body {
+        Body::None => request,
+        Body::Bytes(bytes) => request.body(bytes.clone()),
+        Body::File(path) => {
+            let bytes = std::fs::read(Path::new(&cx.workspace).join(path));
+            request.body(bytes.context(format!("`file`, {path:?}, cannot be read"))?)
+        }
+    };
+    Ok((request, secret))
 }
 
-fn named(status: u16) -> String {
-    format!("{status} {}", http::reason(status)).trim_end().to_owned()
+/// A secret that a header can hold. Files that hold one often end with a line break.
+fn one_line(cx: &StepContext, name: &str) -> Result<String, Error> {
+    let value = cx.secret(name)?;
+    let value = value.trim_end_matches(['\r', '\n']);
+    if value.chars().any(|c| c.is_control() && c != '\t') {
+        return Err(Error::other(format!(
+            "the secret {name} cannot be sent in a header: it has several lines"
+        )));
+    }
+    Ok(value.to_owned())
 }
 
-fn output(plan: &Plan, answer: &Response) -> Result<StepOutput, StepError> {
-    let mut output = StepOutput::new().output("status", answer.status()).summary(named(answer.status()));
+fn finish(plan: &Plan, cx: &StepContext, answer: &Response) -> Result<StepOutput, StepError> {
+    let status = answer.status();
+    let mut output = StepOutput::new().output("status", status).summary(text::named(status));
     for (name, take) in &plan.outputs {
         let value = take.from(answer).map_err(|why| {
             StepError::failed(format!("the output `{name}` cannot be taken from the answer: {why}"))
         })?;
         output = output.output(name, value);
     }
+    if let Some(path) = &plan.save_to {
+        let file = Path::new(&cx.workspace).join(path);
+        let directory = file.parent().map_or(Ok(()), std::fs::create_dir_all);
+        let cannot = format!("the answer cannot be written to {path:?}");
+        directory.and_then(|()| std::fs::write(&file, answer.bytes())).context(cannot)?;
+        println!("{} bytes written to {path}", answer.bytes().len());
+    }
     Ok(output)
 }
 
-fn unexpected(plan: &Plan, answer: &Response) -> StepError {
-    let (label, status, expected) = (&plan.label, named(answer.status()), plan.expectation());
-    let body = match sanitised(answer.bytes()) {
-        body if body.is_empty() => "the answer has no body".to_owned(),
-        body => format!("the answer: {body}"),
-    };
-    StepError::failed(format!("{label} answered {status}, but {expected} was expected; {body}"))
-}
-
-/// The beginning of a body, on one line and without anything that a terminal would act on.
-fn sanitised(body: &[u8]) -> String {
-    let shown = String::from_utf8_lossy(&body[..body.len().min(SHOWN)]);
-    let plain: String = shown.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    let text = plain.split_whitespace().collect::<Vec<_>>().join(" ");
-    if body.len() > SHOWN { format!("{text}...") } else { text }
-}
-
-fn no_answer(error: http::Error, attempts: u32) -> Error {
-    let error = Error::from(error);
-    if attempts == 1 { error } else { error.context(format!("no answer in {attempts} attempts")) }
-}
-
-fn pause(wait: Duration, cx: &StepContext) -> Result<(), StepError> {
-    let start = Instant::now();
-    while let Some(left) = wait.checked_sub(start.elapsed()).filter(|left| !left.is_zero()) {
-        if cx.cancelled() {
-            return Err(StepError::Cancelled);
-        }
-        std::thread::sleep(left.min(GLANCE));
-    }
-    Ok(())
+fn unexpected(plan: &Plan, label: &str, answer: &Response) -> StepError {
+    let (status, expected) = (text::named(answer.status()), plan.expected.words());
+    let said = text::answer(answer.bytes());
+    StepError::failed(format!("{label} answered {status}, but {expected} was expected; {said}"))
 }
 
 #[cfg(test)]
 mod tests {
-    use dcd_plugin_sdk::{StepType as _, mock};
+    use dcd_plugin_sdk::{StepType as _, http, mock};
 
     use super::*;
     use crate::Http;
@@ -199,5 +215,61 @@ mod tests {
         });
         let result = run(r#"{"url": "https://a", "retries": 1, "retry_delay": "1h"}"#);
         assert_eq!(result, Err(StepError::Cancelled));
+    }
+
+    #[test]
+    fn secrets_go_into_headers_and_nowhere_else() {
+        mock::set_secret("TOKEN", "t0p\n");
+        mock::on_http(|request| {
+            let header = |name| request.header_value(name).unwrap_or_default();
+            Ok(Response::new(if (header("x-key"), header("authorization")) == ("k=t0p", "Basic YTp0MHA=") {
+                200
+            } else {
+                400
+            }))
+        });
+        let with = r#"{"url": "https://a", "headers": {"x-key": {"secret": "TOKEN", "prefix": "k="}},
+                       "auth": {"user": "a", "password": "TOKEN"}}"#;
+        assert!(run(with).is_ok(), "{:?}", run(with));
+        mock::set_secret("TWO", "a\nb");
+        let with = r#"{"url": "https://a", "auth": {"bearer": "TWO"}}"#;
+        assert!(
+            matches!(run(with), Err(StepError::Broken(Error::Other(f))) if f.message.contains("several lines"))
+        );
+        let with = r#"{"url": "https://a", "auth": {"bearer": "NONE"}}"#;
+        assert!(matches!(run(with), Err(StepError::Broken(Error::Denied(_)))));
+    }
+
+    #[test]
+    fn redirects_are_followed_to_their_limit() {
+        let there = || Ok(Response::new(302).header("location", "/there"));
+        let sent = answers(vec![there(), there(), Ok(Response::new(200))]);
+        assert!(run(r#"{"url": "https://a"}"#).is_ok());
+        assert_eq!(sent.get(), 3);
+        answers(vec![there()]);
+        let Err(StepError::Failed(fault)) = run(r#"{"url": "https://a", "redirects": 2}"#) else {
+            unreachable!()
+        };
+        let wanted = "GET https://a/ was redirected more than 2 times, the last time to GET https://a/there";
+        assert_eq!(fault.message, wanted);
+        let sent = answers(vec![there()]);
+        assert!(run(r#"{"url": "https://a", "expect_status": 302}"#).is_ok());
+        assert!(matches!(run(r#"{"url": "https://a", "redirects": 0}"#), Err(StepError::Failed(_))));
+        assert_eq!(sent.get(), 2);
+    }
+
+    #[test]
+    fn files_are_sent_and_answers_saved() -> std::io::Result<()> {
+        let workspace = tempfile::tempdir()?;
+        std::fs::write(workspace.path().join("in.bin"), b"\0\xff")?;
+        mock::on_http(|request| Ok(Response::new(200).body(request.body_bytes())));
+        let config = r#"{"url": "https://a", "file": "in.bin", "save_to": "d/out.bin"}"#;
+        let mut cx = StepContext::default();
+        cx.workspace = workspace.path().display().to_string();
+        assert!(dcd_plugin_sdk::parse(config).is_ok_and(|config| Http::run(config, cx).is_ok()));
+        assert_eq!(std::fs::read(workspace.path().join("d/out.bin"))?, b"\0\xff");
+        let missing = run(r#"{"url": "https://a", "file": "no.bin"}"#);
+        assert!(matches!(missing, Err(StepError::Broken(Error::NotFound(_)))));
+        Ok(())
     }
 }

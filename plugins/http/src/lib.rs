@@ -8,14 +8,14 @@
 //! tokens.
 
 mod config;
-mod duration;
 mod exchange;
 mod plan;
+mod redirect;
 mod take;
 
 use dcd_plugin_sdk::{Diagnostic, Error, StepContext, StepError, StepOutput, StepType};
 
-pub use config::{Config, Expect, Status};
+pub use config::{Auth, Config, Header, Secret};
 pub use plan::Plan;
 
 /// The step type.
@@ -36,4 +36,8 @@ impl StepType for Http {
     }
 }
 
-dcd_plugin_sdk::export_step!(Http, asks: { http: "to send the request" });
+dcd_plugin_sdk::export_step!(Http, asks: {
+    http: "to send the request",
+    secrets: "to send those that `headers` and `auth` name",
+    fs: "to read `file` and to write `save_to`",
+});

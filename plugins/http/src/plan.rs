@@ -3,100 +3,87 @@
 use std::time::Duration;
 
 use dcd_plugin_sdk::Diagnostic;
-use dcd_plugin_sdk::http::{self, Request, Url};
+use dcd_plugin_sdk::http::Url;
+use shared::retry::Retry;
+use shared::status::Expected;
+use shared::{Findings, field, files};
 
-use crate::config::{Config, Expect, Status};
-use crate::duration;
+use crate::config::{Auth, Config, Header};
 use crate::take::Take;
 
 /// Headers that belong to the connection, which is the client's.
 const RESERVED: [&str; 5] = ["connection", "content-length", "host", "transfer-encoding", "upgrade"];
+const REDIRECTS: u32 = 5;
 
 /// What to send, and what to make of the answer.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    pub(crate) request: Request,
-    /// The method and the URL without its query's values, to be printed.
-    pub(crate) label: String,
-    pub(crate) expected: Vec<Status>,
-    pub(crate) retries: u32,
-    pub(crate) retry_delay: Duration,
+    pub(crate) url: Url,
+    pub(crate) method: String,
+    pub(crate) headers: Vec<(String, Header)>,
+    pub(crate) auth: Option<Auth>,
+    pub(crate) body: Body,
+    pub(crate) expected: Expected,
+    pub(crate) redirects: u32,
+    pub(crate) retry: Retry,
     pub(crate) timeout: Duration,
+    pub(crate) save_to: Option<String>,
     pub(crate) outputs: Vec<(String, Take)>,
+}
+
+/// What a request carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Body {
+    None,
+    Bytes(Vec<u8>),
+    /// A path relative to the workspace.
+    File(String),
 }
 
 impl Plan {
     /// Understands a configuration, or says everything that is wrong with it.
     pub fn new(config: &Config) -> Result<Self, Vec<Diagnostic>> {
         let mut findings = Findings::default();
-        let has_body = config.body.is_some() || config.json.is_some();
-        let method =
-            config.method.clone().unwrap_or_else(|| if has_body { "POST" } else { "GET" }.to_owned());
+        let (body, content_type) = body(config, &mut findings);
+        let default = if body == Body::None { "GET" } else { "POST" };
+        let method = config.method.clone().unwrap_or_else(|| default.to_owned());
         if !is_method(&method) {
             findings
                 .add("/method", format!("{method:?} is not a method: write it in capitals, such as \"PUT\""));
         }
-        if config.body.is_some() && config.json.is_some() {
-            findings.add("/json", "a request has one body: give either `body` or `json`");
-        }
-        let label = match Url::parse(&config.url) {
-            Ok(url) => label(&method, &url),
-            Err(error) => {
-                findings.add("/url", error.message());
-                String::new()
-            }
+        let url = Url::parse(&config.url).map_err(|error| findings.add("/url", error.message())).ok();
+        let headers = headers(config, content_type, &mut findings);
+        let retry = Retry {
+            retries: config.retries,
+            delay: findings.duration("/retry_delay", config.retry_delay.as_deref(), Duration::from_secs(1)),
+            backoff: config.backoff.unwrap_or(2.0),
         };
-        check_headers(config, &mut findings);
-        let retry_delay = findings.duration("/retry_delay", config.retry_delay.as_deref(), 1);
-        let timeout = findings.duration("/timeout", config.timeout.as_deref(), 60);
-        if timeout.is_zero() {
-            findings.add("/timeout", "an attempt needs more time than none");
+        if !(1.0..=100.0).contains(&retry.backoff) {
+            findings.add("/backoff", "a wait grows by a factor from 1 to 100");
         }
-        let expected = expected(config, &mut findings);
+        let timeout = findings.time("/timeout", config.timeout.as_deref(), Duration::from_mins(1));
+        let expected = Expected::new(config.expect_status.as_ref(), "/expect_status", &mut findings);
         let outputs = outputs(config, &mut findings);
-        let request = match request(config, method) {
-            Ok(request) if findings.0.is_empty() => request,
-            Ok(_) => return Err(findings.0),
-            Err(error) => {
-                findings.add("/json", error.message());
-                return Err(findings.0);
-            }
-        };
-        Ok(Self { request, label, expected, retries: config.retries, retry_delay, timeout, outputs })
-    }
-
-    pub(crate) fn expects(&self, status: u16) -> bool {
-        self.expected.iter().any(|expected| match expected {
-            Status::Code(code) => *code == status,
-            Status::Class(class) => status / 100 == class_number(class),
+        let save_to = config.save_to.as_deref().and_then(|path| relative(path, "/save_to", &mut findings));
+        let Some(url) = url else { return Err(findings.0) };
+        findings.none_or(Self {
+            url,
+            method,
+            headers,
+            auth: config.auth.clone(),
+            body,
+            expected,
+            redirects: config.redirects.unwrap_or(REDIRECTS),
+            retry,
+            timeout,
+            save_to,
+            outputs,
         })
-    }
-
-    /// What is expected, in words.
-    pub(crate) fn expectation(&self) -> String {
-        let one = |status: &Status| match status {
-            Status::Code(code) => code.to_string(),
-            Status::Class(class) => class.clone(),
-        };
-        self.expected.iter().map(one).collect::<Vec<_>>().join(" or ")
     }
 }
 
-#[derive(Default)]
-struct Findings(Vec<Diagnostic>);
-
-impl Findings {
-    fn add(&mut self, pointer: impl Into<String>, message: impl Into<String>) {
-        self.0.push(Diagnostic::new(pointer, message));
-    }
-
-    fn duration(&mut self, pointer: &str, text: Option<&str>, default_seconds: u64) -> Duration {
-        let default = Duration::from_secs(default_seconds);
-        text.map_or(Ok(default), duration::parse).unwrap_or_else(|why| {
-            self.add(pointer, why);
-            default
-        })
-    }
+fn relative(path: &str, pointer: &str, findings: &mut Findings) -> Option<String> {
+    files::relative(path).map_err(|why| findings.add(pointer, why)).ok()
 }
 
 fn is_method(method: &str) -> bool {
@@ -105,71 +92,79 @@ fn is_method(method: &str) -> bool {
         && method.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-')
 }
 
-/// The names of the query's fields help to find a mistake; their values may be tokens.
-fn label(method: &str, url: &Url) -> String {
-    let query = url.query().map_or(String::new(), |query| {
-        let hide = |field: &str| match field.split_once('=') {
-            Some((name, _)) => format!("{name}=..."),
-            // Without a name all of it may be a token.
-            None => "...".to_owned(),
-        };
-        format!("?{}", query.split('&').map(hide).collect::<Vec<_>>().join("&"))
-    });
-    format!("{method} {}{}{query}", url.origin(), url.path())
+/// The body, and the content type that goes with it.
+fn body(config: &Config, findings: &mut Findings) -> (Body, Option<&'static str>) {
+    let Config { body, json, form, file, .. } = config;
+    let given = [
+        ("/body", body.is_some()),
+        ("/json", json.is_some()),
+        ("/form", form.is_some()),
+        ("/file", file.is_some()),
+    ];
+    for (pointer, _) in given.iter().filter(|(_, given)| *given).skip(1) {
+        findings.add(*pointer, "a request has one body: give one of `body`, `json`, `form` and `file`");
+    }
+    if let Some(json) = json {
+        return (Body::Bytes(json.to_string().into_bytes()), Some("application/json"));
+    }
+    if let Some(form) = form {
+        let encoded = form.iter().map(|(name, value)| format!("{}={}", encoded(name), encoded(value)));
+        let text = encoded.collect::<Vec<_>>().join("&");
+        return (Body::Bytes(text.into_bytes()), Some("application/x-www-form-urlencoded"));
+    }
+    if let Some(file) = file {
+        let path = relative(file, "/file", findings).unwrap_or_default();
+        return (Body::File(path), Some("application/octet-stream"));
+    }
+    (body.as_ref().map_or(Body::None, |body| Body::Bytes(body.clone().into_bytes())), None)
 }
 
-fn check_headers(config: &Config, findings: &mut Findings) {
-    for (name, value) in &config.headers {
-        let pointer = format!("/headers/{}", name.replace('~', "~0").replace('/', "~1"));
+/// As forms are encoded (WHATWG URL, `application/x-www-form-urlencoded`).
+fn encoded(text: &str) -> String {
+    let one = |byte: u8| match byte {
+        b' ' => "+".to_owned(),
+        b'*' | b'-' | b'.' | b'_' => char::from(byte).to_string(),
+        _ if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    text.bytes().map(one).collect()
+}
+
+fn headers(
+    config: &Config,
+    content_type: Option<&'static str>,
+    findings: &mut Findings,
+) -> Vec<(String, Header)> {
+    let mut headers: Vec<_> = config.headers.clone().into_iter().collect();
+    for (name, value) in &headers {
+        let pointer = field("/headers", name);
+        let value = match value {
+            Header::Text(text) => text,
+            Header::Secret(secret) => &secret.prefix,
+        };
         if name.is_empty()
             || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
         {
             findings.add(pointer, format!("{name:?} is not a header's name"));
         } else if RESERVED.contains(&name.to_ascii_lowercase().as_str()) {
             findings.add(pointer, format!("the header `{name}` is set by the client and cannot be given"));
+        } else if config.auth.is_some() && name.eq_ignore_ascii_case("authorization") {
+            findings.add(pointer, "`auth` sets this header: give one of the two");
         } else if value.chars().any(|c| c.is_control() && c != '\t') {
             findings.add(pointer, "a header's value must be one line without control characters");
         }
     }
-}
-
-fn expected(config: &Config, findings: &mut Findings) -> Vec<Status> {
-    let (expected, is_list) = match &config.expect_status {
-        None => (vec![Status::Class("2xx".into())], false),
-        Some(Expect::One(status)) => (vec![status.clone()], false),
-        Some(Expect::AnyOf(list)) => (list.clone(), true),
-    };
-    if expected.is_empty() {
-        findings.add("/expect_status", "an empty list lets nothing succeed");
+    let has_type = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+    if let (Some(content_type), false) = (content_type, has_type) {
+        headers.push(("content-type".to_owned(), Header::Text(content_type.to_owned())));
     }
-    for (index, status) in expected.iter().enumerate() {
-        let wrong = match status {
-            Status::Code(code) if (100..600).contains(code) => continue,
-            Status::Class(class) if class_number(class) > 0 => continue,
-            Status::Code(code) => code.to_string(),
-            Status::Class(class) => format!("{class:?}"),
-        };
-        let pointer = if is_list { format!("/expect_status/{index}") } else { "/expect_status".into() };
-        findings.add(
-            pointer,
-            format!("{wrong} is not a status: use a number from 100 to 599 or a class like \"2xx\""),
-        );
-    }
-    expected
-}
-
-/// 2 for `2xx`; 0 for what is no class.
-fn class_number(class: &str) -> u16 {
-    match class.as_bytes() {
-        [digit @ b'1'..=b'5', b'x', b'x'] => u16::from(digit - b'0'),
-        _ => 0,
-    }
+    headers
 }
 
 fn outputs(config: &Config, findings: &mut Findings) -> Vec<(String, Take)> {
     let mut outputs = Vec::new();
     for (name, text) in &config.outputs {
-        let pointer = format!("/outputs/{}", name.replace('~', "~0").replace('/', "~1"));
+        let pointer = field("/outputs", name);
         match Take::parse(text) {
             Ok(take) if name == "status" && take != Take::Status => {
                 findings.add(pointer, "the output `status` is always the status: choose another name");
@@ -179,18 +174,6 @@ fn outputs(config: &Config, findings: &mut Findings) -> Vec<(String, Take)> {
         }
     }
     outputs
-}
-
-fn request(config: &Config, method: String) -> Result<Request, http::Error> {
-    let mut request = Request::new(method, config.url.clone());
-    for (name, value) in &config.headers {
-        request = request.header(name, value);
-    }
-    match (&config.json, &config.body) {
-        (Some(json), _) => request.json(json),
-        (None, Some(body)) => Ok(request.body(body.clone())),
-        (None, None) => Ok(request),
-    }
 }
 
 #[cfg(test)]
@@ -205,7 +188,8 @@ mod tests {
     fn everything_that_is_wrong_is_said_at_once_and_where() {
         let config = config(
             r#"{"url": "example.com", "method": "get", "body": "a", "json": 1, "retry_delay": "5", "timeout": "0s",
-                "headers": {"a b": "x", "Host": "y", "ok": "l\nm"}, "expect_status": [200, "20x", 7],
+                "headers": {"a b": "x", "Host": "y", "ok": "l\nm", "authorization": {"secret": "T"}},
+                "auth": {"bearer": "T"}, "expect_status": [200, "20x", 7], "backoff": 0, "save_to": "../x",
                 "outputs": {"id": "id", "a/b": "/x~", "status": "body"}}"#,
         );
         let pointers: Vec<_> =
@@ -213,42 +197,50 @@ mod tests {
         assert_eq!(
             pointers,
             [
-                "/method",
                 "/json",
+                "/method",
                 "/url",
                 "/headers/Host",
                 "/headers/a b",
+                "/headers/authorization",
                 "/headers/ok",
                 "/retry_delay",
+                "/backoff",
                 "/timeout",
                 "/expect_status/1",
                 "/expect_status/2",
                 "/outputs/a~1b",
                 "/outputs/id",
                 "/outputs/status",
+                "/save_to",
             ]
         );
     }
 
     #[test]
-    fn a_body_makes_it_a_post() {
-        let method = |json| Plan::new(&config(json)).map(|plan| plan.request.method().to_owned());
-        assert_eq!(method(r#"{"url": "http://a"}"#), Ok("GET".into()));
-        assert_eq!(method(r#"{"url": "http://a", "json": {}}"#), Ok("POST".into()));
-        assert_eq!(method(r#"{"url": "http://a", "body": "", "method": "PUT"}"#), Ok("PUT".into()));
+    fn a_body_makes_it_a_post_and_has_a_type() {
+        let plan = |json| {
+            let plan = Plan::new(&config(json)).map_err(|_| ())?;
+            Ok::<_, ()>((plan.method, plan.headers.first().map(|(_, value)| value.clone()), plan.body))
+        };
+        let typed = |text: &str| Some(Header::Text(text.to_owned()));
+        assert_eq!(plan(r#"{"url": "http://a"}"#), Ok(("GET".into(), None, Body::None)));
+        let wanted = ("POST".into(), typed("application/json"), Body::Bytes(b"{}".into()));
+        assert_eq!(plan(r#"{"url": "http://a", "json": {}}"#), Ok(wanted));
+        let wanted = ("PUT".into(), None, Body::Bytes(Vec::new()));
+        assert_eq!(plan(r#"{"url": "http://a", "body": "", "method": "PUT"}"#), Ok(wanted));
+        let form = Body::Bytes(b"a+b=%C3%A4%26&c=1".into());
+        let wanted = ("POST".into(), typed("application/x-www-form-urlencoded"), form);
+        assert_eq!(plan(r#"{"url": "http://a", "form": {"a b": "ä&", "c": "1"}}"#), Ok(wanted));
+        let with = r#"{"url": "http://a", "file": "./x.bin", "headers": {"Content-Type": "image/png"}}"#;
+        assert_eq!(plan(with), Ok(("POST".into(), typed("image/png"), Body::File("x.bin".into()))));
     }
 
     #[test]
-    fn the_label_hides_the_query() {
-        let label =
-            Plan::new(&config(r#"{"url": "https://a/b?token=s3cr3t&s3cr3t"}"#)).map(|plan| plan.label);
-        assert_eq!(label, Ok("GET https://a/b?token=...&...".into()));
-    }
-
-    #[test]
-    fn statuses_are_expected_by_number_and_class() {
-        let plan = Plan::new(&config(r#"{"url": "http://a", "expect_status": [404, "2xx"]}"#));
-        assert!(plan.as_ref().is_ok_and(|p| p.expects(404) && p.expects(299) && !p.expects(304)));
-        assert_eq!(plan.map(|plan| plan.expectation()), Ok("404 or 2xx".into()));
+    fn auth_names_its_fields() {
+        for wrong in [r#"{"bearer": "A", "user": "b"}"#, r#"{"user": "a"}"#, r#""A""#] {
+            let json = format!(r#"{{"url": "http://a", "auth": {wrong}}}"#);
+            assert!(dcd_plugin_sdk::parse::<Config>(&json).is_err(), "{wrong}");
+        }
     }
 }

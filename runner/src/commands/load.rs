@@ -4,24 +4,30 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
     io::IsTerminal,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use sha2::{Digest, Sha256};
 
 use crate::{
-    commands::secrets,
+    commands::{output, secrets},
     error::{CommandError, Exit},
     facts,
-    pipeline::{self, Action, Allow, Diagnostic, HistoryBlock, Limits, Pipeline},
+    pipeline::{self, Action, Diagnostic, Pipeline, PluginUse},
     plugin::{
-        Grants, Host, PluginError,
+        self, Grants, Host, PluginError,
         backend::HistoryPlugin,
+        grants_file,
         locate::{Located, Locator},
+        observer::ObserverPlugin,
         step::StepPlugin,
     },
     report::Style,
-    text::{harmless_line, hex},
+    text::{duration, harmless_line, hex},
 };
+
+/// What a start may spend on compiling plugins before it is worth a line.
+const SLOW: Duration = Duration::from_millis(200);
 
 /// A pipeline file that was read and found right.
 pub(super) struct Loaded {
@@ -36,6 +42,7 @@ pub(super) struct Plugins {
     pub(super) host: Option<Host>,
     pub(super) steps: BTreeMap<String, StepPlugin>,
     pub(super) history: Option<HistoryPlugin>,
+    pub(super) observers: Vec<ObserverPlugin>,
     pub(super) records: Vec<facts::Plugin>,
     /// The pipeline's secrets that they are granted.
     pub(super) secrets: BTreeSet<String>,
@@ -131,6 +138,7 @@ pub(super) fn plugins(workspace: &Path, loaded: &Loaded) -> Result<Plugins, Comm
     let mut wrong = Vec::new();
     let plugins = collect(workspace, pipeline, &mut wrong);
     if wrong.is_empty() {
+        hints(plugins.host.as_ref());
         return Ok(plugins);
     }
     wrong.sort_by_key(|diagnostic| diagnostic.span.start);
@@ -174,6 +182,14 @@ fn collect(workspace: &Path, pipeline: &Pipeline, wrong: &mut Vec<Diagnostic>) -
             Err(error) => wrong.push(diagnostic(error, history.uses.span.clone())),
         }
     }
+    for observer in &pipeline.observers {
+        match load_observer(workspace, pipeline, &locator, observer, &mut plugins) {
+            Ok(errors) => {
+                wrong.extend(errors.into_iter().map(|error| diagnostic(error, observer.with.span(""))));
+            }
+            Err(error) => wrong.push(diagnostic(error, observer.uses.span.clone())),
+        }
+    }
     plugins
 }
 
@@ -185,9 +201,9 @@ fn load_step(
     plugins: &mut Plugins,
 ) -> Result<StepPlugin, PluginError> {
     let located = locator.find(&name.value, &name.span)?;
-    let grants = grants(&located, pipeline, workspace);
+    let grants = grants(&located, pipeline, workspace, &name.span)?;
     plugins.granted(pipeline, &grants);
-    let record = record(&located, &grants);
+    let record = record(&located, &grants, workspace);
     let loaded = StepPlugin::load(plugins.host()?, &located, grants)?;
     plugins.records.push(record);
     plugins.steps.insert(name.value.clone(), loaded.clone());
@@ -199,17 +215,39 @@ fn load_history(
     workspace: &Path,
     pipeline: &Pipeline,
     locator: &Locator<'_>,
-    history: &HistoryBlock,
+    history: &PluginUse,
     plugins: &mut Plugins,
 ) -> Result<Vec<PluginError>, PluginError> {
     let located = locator.find(&history.uses.value, &history.uses.span)?;
-    let grants = grants(&located, pipeline, workspace);
-    let record = record(&located, &grants);
+    let grants = grants(&located, pipeline, workspace, &history.uses.span)?;
+    let record = record(&located, &grants, workspace);
     plugins.granted(pipeline, &grants);
-    let secrets = secrets::granted(workspace, pipeline, &grants);
+    let secrets = secrets::granted(workspace, &pipeline.secrets, &grants);
     let (backend, wrong) = HistoryPlugin::load(plugins.host()?, &located, grants, secrets, &history.with)?;
     plugins.records.push(record);
     plugins.history = Some(backend);
+    Ok(wrong)
+}
+
+/// Loads an observer; gives back what is wrong with its config.
+fn load_observer(
+    workspace: &Path,
+    pipeline: &Pipeline,
+    locator: &Locator<'_>,
+    observer: &PluginUse,
+    plugins: &mut Plugins,
+) -> Result<Vec<PluginError>, PluginError> {
+    let located = locator.find(&observer.uses.value, &observer.uses.span)?;
+    let grants = grants(&located, pipeline, workspace, &observer.uses.span)?;
+    let record = record(&located, &grants, workspace);
+    plugins.granted(pipeline, &grants);
+    let secrets = secrets::granted(workspace, &pipeline.secrets, &grants);
+    let (loaded, wrong) = ObserverPlugin::load(plugins.host()?, &located, grants, secrets, &observer.with)?;
+    // One plugin may be two observers.
+    if !plugins.records.contains(&record) {
+        plugins.records.push(record);
+    }
+    plugins.observers.push(loaded);
     Ok(wrong)
 }
 
@@ -242,22 +280,50 @@ pub(super) fn history(
         Err(error) => vec![diagnostic(error, history.uses.span.clone())],
     };
     if wrong.is_empty() {
+        hints(plugins.host.as_ref());
         return Ok(plugins.host.zip(plugins.history));
     }
     Err(rendered(&wrong, &pipeline.sources))
 }
 
-/// What the plugin may touch, by what the pipeline grants it.
-pub(super) fn grants(located: &Located, pipeline: &Pipeline, workspace: &Path) -> Grants {
-    let manifest = &located.manifest;
-    let (none, usual) = (Allow::default(), Limits::default());
-    let block = pipeline.plugins.get(&manifest.name);
-    let (allow, limits) = block.map_or((&none, &usual), |block| (&block.allow, &block.limits));
-    Grants::new(manifest, allow, limits, workspace)
+/// Says what a start spent on plugins that an installation would have spared it.
+fn hints(host: Option<&Host>) {
+    let (stale, absent): (Vec<_>, Vec<_>) =
+        host.map(Host::hints).unwrap_or_default().into_iter().partition(|hint| hint.stale.is_some());
+    for hint in stale {
+        output::hint(&harmless_line(&format!(
+            "plugin {} was compiled at this start, in {}: {}; {} mends that",
+            hint.plugin,
+            duration(hint.took),
+            hint.stale.unwrap_or_default(),
+            plugin::install_command(&hint.path)
+        )));
+    }
+    let took: Duration = absent.iter().map(|hint| hint.took).sum();
+    if took > SLOW {
+        let names: Vec<_> = absent.iter().map(|hint| hint.plugin.as_str()).collect();
+        output::hint(&harmless_line(&format!(
+            "to compile {} took {} of this start; `RUN [\"/dcd\", \"plugin\", \"install\", \"--all\"]` in the \
+             image's Dockerfile does it once",
+            names.join(", "),
+            duration(took)
+        )));
+    }
+}
+
+/// What the plugin may touch, by what the image and the pipeline grant it. `at` is the place that uses it.
+pub(super) fn grants(
+    located: &Located,
+    pipeline: &Pipeline,
+    workspace: &Path,
+    at: &pipeline::Span,
+) -> Result<Grants, PluginError> {
+    let block = pipeline.plugins.get(&located.manifest.name);
+    grants_file::effective(&located.manifest, located.image.as_ref(), block, workspace, at)
 }
 
 /// What the build's record says of a plugin.
-pub(super) fn record(located: &Located, grants: &Grants) -> facts::Plugin {
+pub(super) fn record(located: &Located, grants: &Grants, workspace: &Path) -> facts::Plugin {
     facts::Plugin {
         name: located.manifest.name.clone(),
         version: located.manifest.version.clone(),
@@ -266,6 +332,7 @@ pub(super) fn record(located: &Located, grants: &Grants) -> facts::Plugin {
         path: located.path.display().to_string(),
         sha256: located.sha256.clone(),
         grants: grants.describe(),
+        image_grants: grants_file::of_image(located, workspace).describe(),
     }
 }
 

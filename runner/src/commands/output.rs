@@ -44,8 +44,17 @@ pub(super) fn is_read() -> bool {
 
 /// Says something on standard error that is no failure.
 pub(super) fn warn(text: &str) {
+    say("warning:", text);
+}
+
+/// Says on standard error what would be better, while all is well.
+pub(super) fn hint(text: &str) {
+    say("hint:", text);
+}
+
+fn say(headline: &str, text: &str) {
     let stderr = io::stderr();
-    let headline = Style::of(&stderr).warning("warning:");
+    let headline = Style::of(&stderr).warning(headline);
     let text = String::from_utf8_lossy(&harmless(text.as_bytes())).into_owned();
     let _ = stderr.lock().write_all(format!("{headline} {text}\n").as_bytes());
 }

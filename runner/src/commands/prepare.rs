@@ -14,8 +14,9 @@ use crate::{
         load::{self, Loaded},
         secrets::Secrets,
     },
-    engine::LeftOut,
+    engine::{LeftOut, message::StepIndex},
     error::CommandError,
+    event::TestCase,
     facts::Facts,
     pipeline::{ParamError, Pipeline, Selection, SelectionError},
     text::harmless_line,
@@ -40,6 +41,8 @@ pub(super) struct Again {
     pub(super) of: String,
     /// What was found the same as then: so it is also what is recorded.
     pub(super) facts: Facts,
+    /// What the tests said then, of each step that is left out now.
+    pub(super) tests: Vec<(StepIndex, Vec<TestCase>)>,
 }
 
 /// A pipeline with its params' values.

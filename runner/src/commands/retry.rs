@@ -11,9 +11,9 @@ use crate::{
         prepare::{self, Again, Prepared},
         run,
     },
-    engine::LeftOut,
+    engine::{LeftOut, message::StepIndex},
     error::{CommandError, Exit},
-    event::Outcome,
+    event::{Outcome, TestCase},
     facts::{Fact, Facts, Git},
     pipeline::{Pipeline, Step},
     redact,
@@ -58,7 +58,9 @@ pub(super) fn retry(args: &RetryArgs) -> Result<Exit, CommandError> {
             "run all of it again: dcd run",
         ));
     }
-    let prepared = Prepared::of(workspace, bound, left_out, Some(Again { of: build.id.clone(), facts }))?;
+    let tests = tests(&bound.loaded.pipeline, &build, &left_out);
+    let again = Again { of: build.id.clone(), facts, tests };
+    let prepared = Prepared::of(workspace, bound, left_out, Some(again))?;
     run::execute(prepared, &args.how)
 }
 
@@ -84,6 +86,20 @@ fn left_out(pipeline: &Pipeline, build: &Build) -> Vec<Option<LeftOut>> {
         Some(LeftOut { reason, attempts, outputs: then.outputs.clone() })
     };
     kept.into_iter().zip(again).map(left_out).collect()
+}
+
+/// What the tests of the steps that are left out said.
+fn tests(
+    pipeline: &Pipeline,
+    build: &Build,
+    left_out: &[Option<LeftOut>],
+) -> Vec<(StepIndex, Vec<TestCase>)> {
+    let steps = pipeline.steps.iter().zip(left_out).enumerate();
+    let then = |(index, (step, left_out)): (StepIndex, (&Step, &Option<LeftOut>))| {
+        let tests = &build.step_named(&step.name.value)?.tests;
+        (left_out.is_some() && !tests.is_empty()).then(|| (index, tests.clone()))
+    };
+    steps.filter_map(then).collect()
 }
 
 /// A step is left out because it succeeded: that says something about this build only where all that it worked on is

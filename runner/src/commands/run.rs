@@ -11,6 +11,7 @@ use crate::{
         collect,
         course::{self, Course},
         load::{self, Loaded, Plugins},
+        observers::Observers,
         output::{self, print},
         prepare::Prepared,
         replicate::Replication,
@@ -26,7 +27,7 @@ use crate::{
     },
     error::{CommandError, Exit},
     event::{self, Body, BuildNumbered, BuildStarted, Outcome, StepPlan, UnixMs},
-    exec::{Processes, Reaper, shell},
+    exec::{Processes, Reaper, promptness, shell},
     facts::Facts,
     git,
     history::{self, UploadError},
@@ -37,6 +38,7 @@ use crate::{
     redact::Redactor,
     report::{self, Mode, Style},
     signal, text,
+    trace::Trace,
 };
 
 pub(super) fn run(args: &RunArgs) -> Result<Exit, CommandError> {
@@ -90,9 +92,9 @@ fn build(
     let mut context = BuildContext { id: id.to_string(), number: None, component, workspace, facts };
 
     // Kept before anybody is asked for a number: from here on the build is found, whatever happens.
-    let opening = journal
-        .append(None, started(&pipeline, &context, again.map(|again| again.of)))
-        .map_err(|error| journal_error(&error))?;
+    let (of, tests) = again.map(|again| (again.of, again.tests)).unzip();
+    let opening =
+        journal.append(None, started(&pipeline, &context, of)).map_err(|error| journal_error(&error))?;
 
     let mut replication = match (&plugins.host, plugins.history.take()) {
         (Some(host), Some(backend)) => {
@@ -120,13 +122,29 @@ fn build(
     };
     let redactor = Redactor::new(secrets.hidden());
     let hidden = secrets::variables(&pipeline);
-    let environment = Environment::new(&pipeline, &context, &params, secrets, hidden);
+    let trace = trace(&context.id);
+    let (observers, followers) = Observers::start(
+        plugins.host.as_ref(),
+        plugins.observers,
+        &context,
+        &pipeline.name,
+        &trace,
+        redactor.clone(),
+    );
+    let mut environment = Environment::new(&pipeline, &context, &params, secrets, hidden);
+    if !followers.is_empty() {
+        environment.trace = Some(trace);
+    }
     let mut steps =
         BuildSteps::new(pipeline, context, processes.clone(), products, plugins.steps, environment);
     steps.shell_on_failure = opens_shells(how);
+    for (step, cases) in tests.iter().flatten() {
+        steps.results.tested(*step, cases);
+    }
     let lock = steps.lock();
     let Screen { sink, curtain: _curtain } = Screen::open(mode);
-    let mut dispatcher = Dispatcher::new(journal, steps, redactor, vec![sink]).map_err(run_error)?;
+    let sinks = std::iter::once(sink).chain(followers).collect();
+    let mut dispatcher = Dispatcher::new(journal, steps, redactor, sinks).map_err(run_error)?;
     dispatcher.show(opening);
     for body in opened {
         dispatcher.emit(body).map_err(run_error)?;
@@ -135,10 +153,14 @@ fn build(
     if let (Some(replication), None) = (&mut replication, number) {
         replication.tell_late(late_sender);
     }
+    promptness::ask();
     let ended = runtime.block_on(course.run(dispatcher, specs, lock, interrupts, late)).map_err(run_error);
     processes.kill_all();
     let (end, journal) = ended?;
     journal.finish().map_err(|error| journal_error(&error))?;
+    if let Ok(interrupts) = signal::interrupts() {
+        runtime.block_on(observers.finish(interrupts));
+    }
 
     let (number, exit) = match replication {
         Some(replication) => {
@@ -159,6 +181,12 @@ fn build(
         print_farewell(&by_number.unwrap_or(place.id));
     }
     Ok(exit)
+}
+
+/// The build's place in the trace of whoever started us, or in one of its own.
+fn trace(build: &str) -> Trace {
+    let variable = |name| std::env::var(name).ok();
+    Trace::new(build, variable("TRACEPARENT").as_deref(), variable("TRACESTATE").as_deref())
 }
 
 /// The build's number, and who gave it; or a signal that came while the backend was waited for.

@@ -51,7 +51,7 @@ impl Secrets {
             }
         }
         let mut all = secrets.values.iter().map(|(name, value)| (name.clone(), Ok(value.clone()))).collect();
-        read_others(workspace, pipeline, &mut all, |_| true);
+        read_others(workspace, &pipeline.secrets, &mut all, |_| true);
         secrets.all = Arc::new(all);
         Ok(secrets)
     }
@@ -81,21 +81,21 @@ impl Secrets {
     }
 }
 
-/// Those of the pipeline's secrets that a plugin is granted.
-pub(super) fn granted(workspace: &Path, pipeline: &Pipeline, grants: &Grants) -> plugin::Secrets {
+/// Those of the declared secrets that a plugin is granted.
+pub(super) fn granted(workspace: &Path, declared: &[Secret], grants: &Grants) -> plugin::Secrets {
     let mut secrets = plugin::Secrets::default();
-    read_others(workspace, pipeline, &mut secrets, |name| grants.secret(name));
+    read_others(workspace, declared, &mut secrets, |name| grants.secret(name));
     secrets
 }
 
 /// Adds those that are missing.
 fn read_others(
     workspace: &Path,
-    pipeline: &Pipeline,
+    declared: &[Secret],
     secrets: &mut plugin::Secrets,
     wanted: impl Fn(&str) -> bool,
 ) {
-    for secret in pipeline.secrets.iter().filter(|secret| wanted(&secret.name.value)) {
+    for secret in declared.iter().filter(|secret| wanted(&secret.name.value)) {
         let name = &secret.name.value;
         if !secrets.contains_key(name) {
             let value = read(workspace, secret)

@@ -2,13 +2,14 @@
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::{sync::mpsc, task::JoinHandle};
 
 use crate::{
     commands::{
         attempt::{Attempt, Guest, Invitation},
         locking::LockRequest,
+        results::Results,
         secrets::Secrets,
         values::{Place, Values},
     },
@@ -16,7 +17,7 @@ use crate::{
         message::{StepContent, StepControl, StepEnd, StepIndex, StepMessage, StepStatus},
         ports::Steps,
     },
-    event::{Problem, StepFinished},
+    event::{Problem, StepFinished, StepTests},
     exec::{Processes, Program},
     facts::{Fact, Facts},
     pipeline::{
@@ -28,6 +29,7 @@ use crate::{
         step::{StepPlugin, StepRequest},
     },
     products::{Products, Wanted},
+    trace::Trace,
 };
 
 /// What every step of a build is told.
@@ -49,8 +51,10 @@ pub(super) struct BuildSteps {
     pub(super) environment: Environment,
     /// A shell opens where a step failed.
     pub(super) shell_on_failure: bool,
-    /// The facts as plugins get them; made only when a plugin runs.
-    facts_json: Option<String>,
+    /// What became of the steps so far.
+    pub(super) results: Results,
+    /// The facts as plugins get them, but for the steps; made only when a plugin runs.
+    facts_json: Option<Value>,
 }
 
 /// The variables of a build's steps, and what their expressions read.
@@ -61,6 +65,8 @@ pub(super) struct Environment {
     hidden: Vec<String>,
     /// The variables that dcd sets for every step.
     common: Vec<(String, String)>,
+    /// The build's place in a trace that somebody sends.
+    pub(super) trace: Option<Trace>,
     /// The `env` of each scope, with those of the scopes around it.
     scopes: Vec<Result<Vec<(String, String)>, EvaluationError>>,
 }
@@ -74,8 +80,14 @@ impl Environment {
         hidden: Vec<String>,
     ) -> Self {
         let values = Values::new(pipeline, context, params, &hidden);
-        let mut environment =
-            Environment { values, secrets, hidden, common: common(pipeline, context), scopes: Vec::new() };
+        let mut environment = Environment {
+            values,
+            secrets,
+            hidden,
+            common: common(pipeline, context),
+            trace: None,
+            scopes: Vec::new(),
+        };
         for index in 0..pipeline.scopes.len() {
             let env = environment.scope_env(pipeline, index);
             environment.scopes.push(env);
@@ -151,11 +163,18 @@ impl Environment {
         attempt: u32,
     ) -> Result<Vec<(String, String)>, Problem> {
         let mut env = self.common.clone();
+        env.extend(self.trace_env(step, attempt));
         env.extend(file_env);
         env.extend(self.secrets.of(step)?);
         env.push(("DCD_STEP".into(), step.name.value.clone()));
         env.push(("DCD_ATTEMPT".into(), attempt.to_string()));
         Ok(env)
+    }
+
+    /// Where the spans of what the attempt runs belong.
+    fn trace_env(&self, step: &Step, attempt: u32) -> Option<(String, String)> {
+        let trace = self.trace.as_ref()?;
+        Some(("TRACEPARENT".to_owned(), trace.of_attempt(&step.name.value, attempt)))
     }
 
     /// A plugin's config with the values of its expressions.
@@ -212,6 +231,7 @@ impl BuildSteps {
         environment: Environment,
     ) -> Self {
         BuildSteps {
+            results: Results::of(pipeline.steps.iter().map(|step| step.name.value.as_str())),
             pipeline,
             context,
             processes,
@@ -265,10 +285,11 @@ impl BuildSteps {
         env: Vec<(String, String)>,
         programs_env: Vec<(String, String)>,
     ) -> StepRequest {
-        let facts = self.facts_json.get_or_insert_with(|| {
-            serde_json::to_string(&self.context.facts).unwrap_or_else(|_| "{}".to_owned())
-        });
-        let facts = facts.clone();
+        let facts = self
+            .facts_json
+            .get_or_insert_with(|| serde_json::to_value(&self.context.facts).unwrap_or_else(|_| json!({})));
+        facts["steps"] = self.results.facts();
+        let facts = facts.to_string();
         let step = &self.pipeline.steps[step];
         let workspace = self.context.workspace.clone();
         StepRequest {
@@ -330,6 +351,7 @@ impl BuildSteps {
                 }
                 let programs_env = self.environment.step_env(step, env.clone(), attempt)?;
                 let mut env = env[common..].to_vec();
+                env.extend(self.environment.trace_env(step, attempt));
                 env.extend(self.environment.secrets.of(step)?);
                 let request = self.request(index, attempt, with.value.to_string(), env, programs_env);
                 let guest = Guest { step: index, number: attempt, wanted };
@@ -365,11 +387,17 @@ impl Steps for BuildSteps {
         Ok(None)
     }
 
+    fn tested(&mut self, step: StepIndex, tests: &StepTests) {
+        self.results.tested(step, &tests.cases);
+    }
+
     fn finished(&mut self, step: StepIndex, result: &StepFinished) {
         self.environment.decided(step, result);
+        self.results.decided(step, result);
     }
 
     fn start(&mut self, step: StepIndex, attempt: u32, messages: mpsc::Sender<StepMessage>) -> StepControl {
+        self.results.started(step, attempt);
         self.try_start(step, attempt, &messages).unwrap_or_else(|problem| {
             let content = StepContent::Finished(Box::new(StepEnd::error(problem)));
             tokio::spawn(async move { messages.send(StepMessage { step, content }).await });

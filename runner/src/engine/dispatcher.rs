@@ -19,6 +19,9 @@ use crate::{
 
 /// Messages of steps that may wait. Each may hold a piece of output, so this bounds the memory.
 const MESSAGES: usize = 4;
+/// How long events are gathered before they are shown: nobody sees less, and thousands of them a second would wake
+/// the thread that shows them as often.
+const GATHERING: Duration = Duration::from_millis(2);
 /// Pieces of output that may wait to be shown.
 const SHOWN_LATER: usize = 16;
 
@@ -214,7 +217,7 @@ where
     ) -> Result<Option<Input>, RunError<L::Error>> {
         let StepMessage { step, content } = message;
         let mut seen = None;
-        let body = match content {
+        let mut body = match content {
             StepContent::Output(bytes) => {
                 let masked = self.streams[step].push(&mut self.redactor, bytes);
                 if masked.is_empty() {
@@ -239,6 +242,12 @@ where
                 return Ok(Some(Input::Finished(step, end)));
             }
         };
+        if let Body::StepTests(_) = body {
+            redact::body(&self.redactor, &mut body);
+        }
+        if let Body::StepTests(tests) = &body {
+            self.steps.tested(step, tests);
+        }
         let events = vec![(Some(self.names[step].clone()), body)];
         self.tell(events, Shown { slot: Some(slot), seen, ..Shown::default() })?;
         Ok(None)
@@ -301,6 +310,10 @@ impl Show {
                     // Who asked may have been stopped meanwhile.
                     let _ = seen.send(());
                 }
+                if events.is_empty() && !events.is_closed() {
+                    // Unparked by the end.
+                    std::thread::park_timeout(GATHERING);
+                }
             }
         });
         let thread = thread.map_err(|error| error.to_string())?;
@@ -327,6 +340,9 @@ impl Show {
     /// Waits until all is shown, or until somebody is tired of waiting for a terminal that stands still.
     async fn finish(&mut self, interrupts: &mut mpsc::UnboundedReceiver<i32>) -> Result<(), String> {
         self.events = None;
+        if let Some(thread) = &self.thread {
+            thread.thread().unpark();
+        }
         tokio::select! {
             _ = &mut self.ended => {}
             Some(_) = interrupts.recv() => return Ok(()),

@@ -8,6 +8,7 @@ mod family;
 mod follow;
 mod launch;
 mod output;
+pub mod promptness;
 mod reaper;
 pub mod shell;
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    HistoryBlock, Lock, Param, PluginBlock, Require, Secret, Span, Spanned, Step, TemplateValue,
+    Lock, Param, PluginBlock, PluginUse, Require, Secret, Span, Spanned, Step, TemplateValue,
     expression::{Expression, Template},
     matrix::Cell,
 };
@@ -27,7 +27,8 @@ pub(super) struct FileDraft {
     pub history_required: Option<Span>,
     pub lock: Option<Lock>,
     pub plugins: BTreeMap<String, PluginBlock>,
-    pub history: Option<HistoryBlock>,
+    pub history: Option<PluginUse>,
+    pub observers: Vec<PluginUse>,
     pub elements: Vec<Element>,
     /// Some of its elements, or of those of a file that it uses, could not be read.
     pub broken: bool,

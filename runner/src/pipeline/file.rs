@@ -12,7 +12,7 @@ use super::{
     draft::FileDraft,
     embed::Place,
     names::{check_component, check_name},
-    plugins::{HISTORY, PLUGIN, read_history, read_plugins},
+    plugins::{HISTORY, OBSERVER, PLUGIN, read_history, read_observers, read_plugins},
     policy::{DEFAULTS, Defaults, LOCK, REQUIRE, read_defaults, read_lock, read_require},
     reader::{Expected, Fields, Key, Keys, Reader},
     schema,
@@ -63,6 +63,11 @@ pub(super) const PIPELINE: Keys = Keys {
             history["required"] = json!(["uses"]);
             history
         }),
+        Key::new("observers", "The plugins that are told of each build while it runs.", || {
+            let mut observer = schema::object(&OBSERVER);
+            observer["required"] = json!(["uses"]);
+            json!({ "type": "array", "items": observer })
+        }),
         Key::new("plugins", "Where plugins are, and what they may touch, by their names.", || {
             json!({
                 "type": "object",
@@ -102,13 +107,17 @@ pub(super) const PIPELINE: Keys = Keys {
         ("args", "params"),
         ("concurrency", "lock"),
         ("requires", "require"),
+        ("notifiers", "observers"),
+        ("notifications", "observers"),
+        ("notify", "observers"),
     ],
 };
 
 /// Keys of the file that is run only, and why.
-const NOT_INCLUDED: [(&str, &str); 4] = [
+const NOT_INCLUDED: [(&str, &str); 5] = [
     ("component", "remove it; the file that is run says what is built"),
     ("history", "remove it; builds are kept by the history of the file that is run"),
+    ("observers", "remove it; the file that is run says who is told of its builds"),
     ("lock", "remove it; the file that is run holds one lock for the whole build"),
     (
         "timeout",
@@ -148,6 +157,7 @@ pub(super) fn read_file(reader: &mut Reader<'_>, root: &Value<'_>, included: boo
     file.lock = fields.get("lock").and_then(|value| read_lock(reader, value));
     file.plugins = fields.get("plugins").map(|value| read_plugins(reader, value)).unwrap_or_default();
     file.history = fields.get("history").and_then(|value| read_history(reader, value));
+    file.observers = fields.get("observers").map(|value| read_observers(reader, value)).unwrap_or_default();
     read_steps(reader, &fields, &defaults, &mut file);
     Some(file)
 }

@@ -7,6 +7,7 @@
 //! tables that the reader goes by.
 
 mod action;
+mod cases;
 mod declare;
 mod diagnostic;
 mod draft;
@@ -16,6 +17,7 @@ mod excerpt;
 pub mod expression;
 mod file;
 mod grants;
+mod grants_file;
 mod json;
 mod limits;
 mod matrix;
@@ -36,12 +38,17 @@ mod step;
 mod syntax;
 mod values;
 
+pub use cases::{
+    BackendSetup, Case, End, Expect, FakeAnswer, FakeCommand, WORKSPACE, Wanted, WantedRequest,
+    parse_backend_setup, parse_cases,
+};
 pub use diagnostic::Diagnostic;
 pub(crate) use diagnostic::{did_you_mean, printable};
+pub use grants_file::parse_grants;
 pub use model::{
-    Action, Allow, Command, Condition, FsGrant, GitRequirement, HistoryBlock, Json, Limits, Lock, Param,
-    ParamType, Pipeline, PluginBlock, Reports, Require, Retry, Scope, Secret, SecretSource, Source, Span,
-    Spanned, Step, TemplateValue,
+    Action, Allow, Command, Condition, FsGrant, GitRequirement, GrantsFile, Json, Limits, Lock, Param,
+    ParamType, Pipeline, PluginBlock, PluginUse, Reports, Require, Retry, Scope, Secret, SecretSource,
+    Source, Span, Spanned, Step, TemplateValue,
 };
 pub use params::ParamError;
 pub use parse::{Load, Wrong, parse};

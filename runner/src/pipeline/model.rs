@@ -38,7 +38,9 @@ pub struct Pipeline {
     /// What is said of plugins, by plugin name, of all files.
     pub plugins: BTreeMap<String, PluginBlock>,
     /// The history backend that builds are replicated to.
-    pub history: Option<HistoryBlock>,
+    pub history: Option<PluginUse>,
+    /// Who follows the builds.
+    pub observers: Vec<PluginUse>,
     /// The files that were read; the first is the one that is run.
     pub sources: Vec<Source>,
     /// Each use of a file, with its params and its `env`; the first is the file that is run.
@@ -187,6 +189,21 @@ pub struct PluginBlock {
     pub limits: Limits,
 }
 
+/// What an image grants a plugin: the file `NAME.json` beside `NAME.wasm`.
+#[derive(Clone, Debug)]
+pub struct GrantsFile {
+    /// The SHA-256 of the plugin that it is for, in lower-case hex.
+    pub sha256: Option<Spanned<String>>,
+    /// What it grants.
+    pub allow: Allow,
+    /// The most that it may use.
+    pub limits: Limits,
+    /// Nothing else grants the plugin anything.
+    pub locked: bool,
+    /// The whole file.
+    pub json: Value,
+}
+
 /// What a plugin may touch. Nothing, by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Allow {
@@ -226,9 +243,9 @@ pub struct FsGrant {
     pub writable: bool,
 }
 
-/// `history`.
+/// A plugin of the whole build: `history`, or one of `observers`.
 #[derive(Clone, Debug)]
-pub struct HistoryBlock {
+pub struct PluginUse {
     /// The plugin's name.
     pub uses: Spanned<String>,
     /// Its config.

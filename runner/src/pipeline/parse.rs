@@ -261,6 +261,7 @@ impl Files<'_, '_> {
             lock: root.lock.take(),
             plugins,
             history: root.history.take(),
+            observers: std::mem::take(&mut root.observers),
             sources: Vec::new(),
             scopes: placed.scopes,
             steps: placed.steps,

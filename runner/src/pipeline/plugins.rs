@@ -6,7 +6,7 @@ use jsonc_parser::ast::Value;
 use serde_json::json;
 
 use super::{
-    Diagnostic, HistoryBlock, PluginBlock, Span, Spanned,
+    Diagnostic, PluginBlock, PluginUse, Span, Spanned,
     diagnostic::printable,
     grants::{ALLOW, read_allow},
     json::{Expressions, read_with},
@@ -14,7 +14,7 @@ use super::{
     names::{check_plugin, check_sha256},
     reader::{Expected, Key, Keys, Reader},
     schema,
-    values::{object_to, read_checked},
+    values::{object_to, read_checked, read_list},
 };
 
 pub(super) const PLUGIN: Keys = Keys {
@@ -65,6 +65,17 @@ pub(super) const HISTORY: Keys = Keys {
         ("config", "with"),
         ("options", "with"),
     ],
+};
+
+pub(super) const OBSERVER: Keys = Keys {
+    place: "an observer",
+    allowed: &[
+        Key::new("uses", "The plugin that follows builds.", schema::plugin),
+        Key::new("with", "Its config. It takes no expressions.", || json!({ "type": "object" })),
+    ],
+    later: &[],
+    misplaced: &[],
+    elsewhere: &[("plugin", "uses"), ("type", "uses"), ("config", "with"), ("options", "with")],
 };
 
 /// Reads `plugins`.
@@ -119,18 +130,39 @@ pub(super) fn read_path(
 }
 
 /// Reads `history`.
-pub(super) fn read_history(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<HistoryBlock> {
+pub(super) fn read_history(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<PluginUse> {
     const EXAMPLE: &str = r#""history": { "uses": "postgres", "with": { "url": "..." } }"#;
-    let object = reader.object(value, Expected { name: "`history`", example: EXAMPLE })?;
-    let fields = reader.fields(object, &HISTORY);
+    let lacking = "`history` does not say which plugin keeps it";
+    read_use(reader, value, &HISTORY, Expected { name: "`history`", example: EXAMPLE }, lacking)
+}
+
+/// Reads `observers`.
+pub(super) fn read_observers(reader: &mut Reader<'_>, value: &Value<'_>) -> Vec<PluginUse> {
+    const EXAMPLE: &str = r#""observers": [{ "uses": "otlp", "with": { "endpoint": "..." } }]"#;
+    let one = Expected { name: "an observer", example: EXAMPLE };
+    let lacking = "this observer does not say which plugin it is";
+    read_list(reader, Some(value), Expected { name: "`observers`", example: EXAMPLE }, |reader, value| {
+        read_use(reader, value, &OBSERVER, one, lacking)
+    })
+}
+
+fn read_use(
+    reader: &mut Reader<'_>,
+    value: &Value<'_>,
+    keys: &Keys,
+    expected: Expected<'_>,
+    lacking: &str,
+) -> Option<PluginUse> {
+    let object = reader.object(value, expected)?;
+    let fields = reader.fields(object, keys);
     if fields.lacks("uses") {
-        let diagnostic = Diagnostic::new(fields.span.clone(), "`history` does not say which plugin keeps it");
-        reader.report(diagnostic.help(format!("add `uses`: {EXAMPLE}")));
+        let diagnostic = Diagnostic::new(fields.span.clone(), lacking);
+        reader.report(diagnostic.help(format!("add `uses`: {}", expected.example)));
     }
     let uses = fields.get("uses").and_then(|value| read_uses(reader, value));
     let owner = uses.as_ref().map_or(fields.span.clone(), |uses| uses.span.clone());
     let with = read_with(reader, fields.get("with"), &owner, Expressions::Refused);
-    Some(HistoryBlock { uses: uses?, with: with? })
+    Some(PluginUse { uses: uses?, with: with? })
 }
 
 /// The name of a plugin.

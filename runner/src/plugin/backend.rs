@@ -18,12 +18,12 @@ use crate::{
             },
             types::Error,
         },
-        call::{QUICK, limited},
+        call::limited,
+        describe,
         engine::Compiled,
         given::{Given, Secrets},
         guest::{Guest, Io, Tail},
         locate::Located,
-        schema::Schema,
         step::{expect_kind, plugin_error},
         warden::Warden,
     },
@@ -63,18 +63,7 @@ impl HistoryPlugin {
     ) -> Result<(Self, Vec<PluginError>), PluginError> {
         expect_kind(located, Kind::HistoryBackend, "`history`")?;
         let compiled = host.compile(located, grants)?;
-        let plugin = compiled.clone();
-        let info = compiled.runtime.block_on(async move {
-            let warden = plugin.strict_warden();
-            let mut store = plugin.store(&warden, Given::default())?;
-            limited(&warden, "describe", QUICK, async {
-                let instance = plugin.pre.instantiate_async(&mut store).await?;
-                let guest = HistoryBackend::new(&mut store, &instance)?;
-                guest.dcd_plugin_history().call_describe(&mut store).await
-            })
-            .await
-        })?;
-        let wrong = Schema::parse(&compiled.name, &info.config_schema)?.check(with);
+        let wrong = describe::schema(located, &compiled)?.check(with);
         let config = with.value.to_string();
         let redactor = Redactor::new(secrets.values().filter_map(|secret| secret.as_ref().ok()));
         let given = Given { secrets: Arc::new(secrets), ..Given::default() };
@@ -82,6 +71,31 @@ impl HistoryPlugin {
             HistoryPlugin { compiled, config, instance: None, tail: Tail::default(), given, redactor },
             wrong,
         ))
+    }
+
+    /// The same plugin with the same config, as another runner would have it.
+    pub(crate) fn another(&self) -> Self {
+        HistoryPlugin {
+            compiled: self.compiled.clone(),
+            config: self.config.clone(),
+            instance: None,
+            tail: Tail::default(),
+            given: self.given.clone(),
+            redactor: self.redactor.clone(),
+        }
+    }
+
+    /// The optional operations that it names.
+    pub(crate) async fn features(&mut self) -> Result<Vec<String>, BackendError> {
+        let describe = async |guest: &history::Guest, store: &mut Store<Guest>| {
+            guest.call_describe(store).await.map(|info| Ok(info.features))
+        };
+        self.call("describe", describe).await
+    }
+
+    /// Whether there is an instance that works.
+    pub(crate) fn is_open(&self) -> bool {
+        self.instance.is_some()
     }
 
     /// Makes and opens an instance, if there is none.
@@ -106,7 +120,7 @@ impl HistoryPlugin {
     }
 
     /// One call. Whatever breaks the instance costs it; the next call makes a new one.
-    async fn call<T>(
+    pub(crate) async fn call<T>(
         &mut self,
         what: &'static str,
         call: impl AsyncFnOnce(&history::Guest, &mut Store<Guest>) -> wasmtime::Result<Result<T, Error>>,
@@ -260,7 +274,7 @@ fn written(outcome: WriteOutcome) -> Written {
     }
 }
 
-fn to_wit(event: Event) -> build_types::Event {
+pub(super) fn to_wit(event: Event) -> build_types::Event {
     build_types::Event {
         seq: event.seq,
         at: event.at,

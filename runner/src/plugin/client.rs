@@ -31,7 +31,7 @@ use rustls::{ClientConfig, RootCertStore};
 use tower_service::Service;
 use wasmtime_wasi_http::WasiBody;
 
-use crate::plugin::Grants;
+use crate::plugin::{Answers, Grants};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How many connections to one host wait for the next request.
@@ -46,6 +46,7 @@ type Failure = Box<dyn Error + Send + Sync>;
 pub(crate) struct Client {
     grants: Arc<Grants>,
     pooled: Arc<OnceLock<Pooled>>,
+    answers: Option<Arc<dyn Answers>>,
 }
 
 tokio::task_local! {
@@ -55,7 +56,17 @@ tokio::task_local! {
 
 impl Client {
     pub(crate) fn new(grants: Arc<Grants>) -> Self {
-        Client { grants, pooled: Arc::default() }
+        Client { grants, pooled: Arc::default(), answers: None }
+    }
+
+    /// One that sends nothing: `answers` stands in for the network.
+    pub(crate) fn answered_by(grants: Arc<Grants>, answers: Arc<dyn Answers>) -> Self {
+        Client { answers: Some(answers), ..Client::new(grants) }
+    }
+
+    /// What stands in for the network.
+    pub(crate) fn answers(&self) -> Option<&dyn Answers> {
+        self.answers.as_deref()
     }
 
     /// Sends a request that is granted, until the head of the answer is there.

@@ -1,25 +1,32 @@
 //! What all plugins of a run share: the compiler, the linker, their runtime, and the ticker that interrupts
 //! them.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use tokio::{
     runtime::{Builder, Handle, Runtime},
     task::JoinHandle,
 };
 use wasmtime::{
-    Config, Engine, OptLevel, Store,
+    Engine, Store,
     component::{Component, HasSelf, InstancePre, Linker},
 };
 
 use crate::plugin::{
-    Grants, PluginError,
+    Grants, Manifest, PluginError,
     bindings::step::StepType,
     client::Client,
-    given::Given,
+    compiler,
+    given::{Answers, Given},
     guest::{Guest, Io, Tail},
     host::sockets,
     locate::Located,
+    sidecar::Installed,
     warden::Warden,
 };
 
@@ -35,6 +42,7 @@ pub struct Host {
     handle: Handle,
     /// Taken when the host goes.
     runtime: Option<Runtime>,
+    hints: Mutex<Vec<Hint>>,
 }
 
 /// A plugin that is compiled and linked: instances of it cost microseconds.
@@ -51,14 +59,17 @@ pub(crate) struct Compiled {
     engine: Engine,
 }
 
-/// The one configuration of the compiler.
-fn config() -> Config {
-    let mut config = Config::new();
-    config.epoch_interruption(true);
-    config.cranelift_opt_level(OptLevel::Speed);
-    // Guests are built with `panic = "abort"`; nothing walks their stacks.
-    config.native_unwind_info(false);
-    config
+/// A plugin had to be compiled when it was loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hint {
+    /// Which.
+    pub plugin: String,
+    /// Its file.
+    pub path: PathBuf,
+    /// Why its compiled form could not be taken, if it is installed.
+    pub stale: Option<String>,
+    /// How long it took.
+    pub took: Duration,
 }
 
 impl Host {
@@ -67,7 +78,7 @@ impl Host {
         let fail = |what: &str, error: &dyn std::fmt::Display| {
             PluginError::new(format!("cannot start the plugin host: {what}: {error}"))
         };
-        let engine = Engine::new(&config()).map_err(|error| fail("the compiler", &error))?;
+        let engine = compiler::engine(compiler::NATIVE).map_err(|error| fail("the compiler", &error))?;
         let linker = linker(&engine).map_err(|error| fail("the linker", &error))?;
         let runtime = Builder::new_multi_thread()
             .worker_threads(2)
@@ -79,7 +90,8 @@ impl Host {
             .build()
             .map_err(|error| fail("its runtime", &error))?;
         start_ticker(&engine).map_err(|error| fail("its clock", &error))?;
-        Ok(Host { engine, linker, handle: runtime.handle().clone(), runtime: Some(runtime) })
+        let handle = runtime.handle().clone();
+        Ok(Host { engine, linker, handle, runtime: Some(runtime), hints: Mutex::default() })
     }
 
     /// Runs something beside the run loop, on the plugins' runtime.
@@ -87,18 +99,25 @@ impl Host {
         self.handle.spawn(task)
     }
 
+    /// The runtime, for threads that wait for plugins.
+    pub(crate) fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
     /// Waits for something that calls plugins.
     pub fn block_on<T>(&self, task: impl Future<Output = T>) -> T {
         self.handle.block_on(task)
     }
 
-    /// Compiles a plugin, to be called with these grants.
+    /// What would have gone faster, since this was last asked.
+    pub fn hints(&self) -> Vec<Hint> {
+        std::mem::take(&mut *self.hints.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Compiles a plugin, or takes its compiled form, to be called with these grants.
     pub(crate) fn compile(&self, located: &Located, grants: Grants) -> Result<Compiled, PluginError> {
         let name = &located.manifest.name;
-        let component = Component::from_binary(&self.engine, &located.bytes).map_err(|error| {
-            PluginError::new(format!("plugin {name} cannot be compiled: {}", error.root_cause()))
-                .help(format!("{} is damaged or needs a newer dcd; build it again", located.path.display()))
-        })?;
+        let component = self.component(located)?;
         let pre = self.linker.instantiate_pre(&component).map_err(|error| {
             PluginError::new(format!("plugin {name} imports what dcd does not have: {}", error.root_cause()))
                 .help("rebuild it with the dcd-plugin-sdk crate of this dcd's version")
@@ -115,6 +134,29 @@ impl Host {
             engine: self.engine.clone(),
         })
     }
+
+    fn component(&self, located: &Located) -> Result<Component, PluginError> {
+        let stale = match &located.installed {
+            Installed::Fresh { native, .. } => match compiler::load(&self.engine, native) {
+                Ok(component) => return Ok(component),
+                Err(error) => Some(format!("its compiled form cannot be loaded: {}", error.root_cause())),
+            },
+            Installed::Stale(why) => Some(why.clone()),
+            Installed::Elsewhere | Installed::No => None,
+        };
+        let name = &located.manifest.name;
+        let start = Instant::now();
+        let component = Component::from_binary(&self.engine, &located.bytes).map_err(|error| {
+            PluginError::new(format!("plugin {name} cannot be compiled: {}", error.root_cause()))
+                .help(format!("{} is damaged or needs a newer dcd; build it again", located.path.display()))
+        })?;
+        if !matches!(located.installed, Installed::Elsewhere) {
+            let (plugin, path) = (name.clone(), located.path.clone());
+            let hint = Hint { plugin, path, stale, took: start.elapsed() };
+            self.hints.lock().unwrap_or_else(PoisonError::into_inner).push(hint);
+        }
+        Ok(component)
+    }
 }
 
 impl Drop for Host {
@@ -127,6 +169,14 @@ impl Drop for Host {
 }
 
 impl Compiled {
+    /// The same with these grants instead, and an HTTP client to which `answers` gives the answers.
+    pub(crate) fn rehearsal(&self, manifest: &Manifest, grants: Grants, answers: Arc<dyn Answers>) -> Self {
+        let lacking = grants.lacking(manifest).map(Into::into);
+        let grants = Arc::new(grants);
+        let client = Client::answered_by(grants.clone(), answers);
+        Compiled { lacking, client, grants, ..self.clone() }
+    }
+
     /// For an instance that does its work.
     pub(crate) fn warden(&self, io: Io) -> Warden {
         Warden::new(self.name.clone(), self.grants.clone(), io)

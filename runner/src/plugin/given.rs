@@ -2,10 +2,12 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsString,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
 
+use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use crate::{
@@ -15,6 +17,12 @@ use crate::{
 
 /// The pipeline's secrets by their names: the value, or why there is none.
 pub type Secrets = BTreeMap<String, Result<String, Problem>>;
+
+/// Answers requests in the network's stead.
+pub trait Answers: Send + Sync {
+    /// The answer. `None`: nobody is there.
+    fn answer(&self, request: http::Request<Bytes>) -> Option<http::Response<Bytes>>;
+}
 
 /// What an instance is given. The default is nothing.
 #[derive(Clone, Default)]
@@ -38,6 +46,8 @@ pub struct Workshop {
     pub env: Vec<(String, String)>,
     /// The workspace; absolute.
     pub workspace: PathBuf,
+    /// The directories that they are looked for in: dcd's own `PATH`, unless this is changed.
+    pub path: Option<OsString>,
     /// Stops the one that runs.
     pub(crate) running: Running,
 }
@@ -49,7 +59,7 @@ pub(crate) struct Running(Arc<Mutex<Option<mpsc::UnboundedSender<Stop>>>>);
 impl Workshop {
     /// Programs with these variables.
     pub fn new(programs: Arc<dyn Programs>, env: Vec<(String, String)>, workspace: PathBuf) -> Self {
-        Workshop { programs, env, workspace, running: Running::default() }
+        Workshop { programs, env, workspace, path: std::env::var_os("PATH"), running: Running::default() }
     }
 }
 

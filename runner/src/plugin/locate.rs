@@ -6,16 +6,24 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use serde::Serialize;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::{
     pipeline::{PluginBlock, Span},
-    plugin::{PluginError, manifest, manifest::Manifest},
+    plugin::{
+        PluginError,
+        grants_file::{self, ImageGrants},
+        manifest,
+        manifest::Manifest,
+        sidecar::{self, Installed},
+    },
     text::hex,
 };
 
 /// Where an image keeps its plugins.
-const DIRECTORY: &str = "/dcd-plugins";
+pub const DIRECTORY: &str = "/dcd-plugins";
 /// More directories, separated by colons, looked at first.
 const PATH_VARIABLE: &str = "DCD_PLUGIN_PATH";
 
@@ -32,12 +40,89 @@ pub struct Located {
     pub manifest: Manifest,
     /// The interfaces that it imports: all it could ever do.
     pub imports: Vec<String>,
+    /// What the image's file beside it grants.
+    pub image: Option<ImageGrants>,
+    /// Its compiled form.
+    pub(crate) installed: Installed,
 }
 
-/// Reads one plugin file.
+/// Whether a plugin is installed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Its compiled form is loaded.
+    Fresh,
+    /// Its compiled form is for another dcd, another architecture or another file.
+    Stale,
+    /// It has none.
+    Absent,
+}
+
+impl Located {
+    /// Whether it is installed.
+    pub fn state(&self) -> State {
+        match self.installed {
+            Installed::Fresh { .. } => State::Fresh,
+            Installed::Stale(_) => State::Stale,
+            Installed::Elsewhere | Installed::No => State::Absent,
+        }
+    }
+
+    /// In a sentence: what of it is compiled, and how to mend that.
+    pub fn compiled(&self) -> String {
+        let command = sidecar::command(&self.path);
+        match &self.installed {
+            Installed::Fresh { sidecar, native } => {
+                format!("yes, {} bytes compiled for {}", native.len(), sidecar.target)
+            }
+            Installed::Stale(why) => format!("stale: {why}; {command} mends that"),
+            Installed::No => format!("no: it is compiled at each start; {command} does it once"),
+            Installed::Elsewhere => "no: it is in no plugin directory, and compiled at each start".to_owned(),
+        }
+    }
+
+    /// The schema of its config, as far as that is known without running it.
+    pub fn config_schema(&self) -> Option<&Value> {
+        self.installed.schema()
+    }
+}
+
+/// Reads one plugin file, wherever it is, and nothing that lies beside it.
 pub fn read(path: &Path) -> Result<Located, PluginError> {
+    let bytes = read_bytes(path)?;
+    let contents = manifest::read(&bytes, &path.display().to_string())?;
+    let sha256 = hex(&Sha256::digest(&bytes));
+    Ok(Located {
+        path: path.to_owned(),
+        bytes,
+        sha256,
+        manifest: contents.manifest,
+        imports: contents.imports,
+        image: None,
+        installed: Installed::Elsewhere,
+    })
+}
+
+/// Reads a plugin of a plugin directory, with what lies beside it.
+pub fn read_installed(path: &Path) -> Result<Located, PluginError> {
+    let bytes = read_bytes(path)?;
+    let sha256 = hex(&Sha256::digest(&bytes));
+    let installed = sidecar::read(path, &sha256)?;
+    // What was read at the installation is not read again.
+    let (manifest, imports) = match &installed {
+        Installed::Fresh { sidecar, .. } => (sidecar.manifest.clone(), sidecar.imports.clone()),
+        Installed::Elsewhere | Installed::No | Installed::Stale(_) => {
+            let contents = manifest::read(&bytes, &path.display().to_string())?;
+            (contents.manifest, contents.imports)
+        }
+    };
+    let image = grants_file::read(path, &sha256)?;
+    Ok(Located { path: path.to_owned(), bytes, sha256, manifest, imports, image, installed })
+}
+
+fn read_bytes(path: &Path) -> Result<Vec<u8>, PluginError> {
     let file = path.display().to_string();
-    let bytes = fs::read(path).map_err(|error| match error.kind() {
+    fs::read(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => PluginError::new(format!("there is no file {file}"))
             .help("check the path; a relative one starts at the workspace"),
         io::ErrorKind::IsADirectory => {
@@ -46,15 +131,6 @@ pub fn read(path: &Path) -> Result<Located, PluginError> {
         _ => {
             PluginError::new(format!("cannot read the plugin {file}: {error}")).help("check its permissions")
         }
-    })?;
-    let contents = manifest::read(&bytes, &file)?;
-    let sha256 = hex(&Sha256::digest(&bytes));
-    Ok(Located {
-        path: path.to_owned(),
-        bytes,
-        sha256,
-        manifest: contents.manifest,
-        imports: contents.imports,
     })
 }
 
@@ -64,6 +140,8 @@ pub struct Locator<'a> {
     workspace: &'a Path,
     blocks: &'a BTreeMap<String, PluginBlock>,
     directories: Vec<PathBuf>,
+    /// Those of them whose compiled plugins and grants count: the image's, never the workspace's.
+    trusted: Vec<PathBuf>,
 }
 
 impl<'a> Locator<'a> {
@@ -72,8 +150,24 @@ impl<'a> Locator<'a> {
         let variable = std::env::var_os(PATH_VARIABLE).unwrap_or_default();
         let mut directories: Vec<PathBuf> =
             std::env::split_paths(&variable).filter(|path| !path.as_os_str().is_empty()).collect();
+        let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let outside = |path: &&PathBuf| !real(path).starts_with(real(workspace));
+        let mut trusted: Vec<_> = directories.iter().filter(outside).cloned().collect();
+        trusted.push(DIRECTORY.into());
         directories.push(DIRECTORY.into());
-        Locator { workspace, blocks, directories }
+        Locator { workspace, blocks, directories, trusted }
+    }
+
+    /// Looks in one directory only.
+    pub fn in_directory(directory: &Path, blocks: &'a BTreeMap<String, PluginBlock>) -> Self {
+        let directories = vec![directory.to_owned()];
+        Locator { workspace: Path::new("/"), blocks, trusted: directories.clone(), directories }
+    }
+
+    /// Reads a plugin's file; what lies beside it only in a plugin directory that is not the workspace's.
+    pub fn read(&self, path: &Path) -> Result<Located, PluginError> {
+        let is_installed = path.parent().is_some_and(|parent| self.trusted.iter().any(|dir| dir == parent));
+        if is_installed { read_installed(path) } else { read(path) }
     }
 
     /// The plugin that a pipeline calls `name`; `span` is where it does.
@@ -81,7 +175,7 @@ impl<'a> Locator<'a> {
         let block = self.blocks.get(name);
         let located = match block.and_then(|block| block.path.as_ref()) {
             Some(path) => {
-                read(&self.workspace.join(&path.value)).map_err(|error| error.at(path.span.clone()))?
+                self.read(&self.workspace.join(&path.value)).map_err(|error| error.at(path.span.clone()))?
             }
             None => self.search(name, span)?,
         };
@@ -114,15 +208,23 @@ impl<'a> Locator<'a> {
         // One file, by whatever way it is found.
         let mut seen = HashSet::new();
         paths.retain(|path| seen.insert(fs::canonicalize(path).unwrap_or_else(|_| path.clone())));
-        paths.into_iter().map(|path| (path.clone(), read(&path))).collect()
+        paths.into_iter().map(|path| (path.clone(), self.read(&path))).collect()
     }
 
     fn search(&self, name: &str, span: &Span) -> Result<Located, PluginError> {
-        let mut others = Vec::new();
-        for path in self.directories.iter().flat_map(|directory| files(directory)) {
+        let is_likely = |path: &PathBuf| {
             let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-            let likely = stem.replace('_', "-") == name.replace('_', "-");
-            match read(&path) {
+            stem.replace('_', "-") == name.replace('_', "-")
+        };
+        let mut others = Vec::new();
+        let likely_first = |directory: &PathBuf| {
+            let (mut files, rest): (Vec<_>, Vec<_>) = files(directory).into_iter().partition(is_likely);
+            files.extend(rest);
+            files
+        };
+        for path in self.directories.iter().flat_map(likely_first) {
+            let likely = is_likely(&path);
+            match self.read(&path) {
                 Ok(located) if located.manifest.name == name => return Ok(located),
                 Ok(located) => others.push(located.manifest.name),
                 // A broken file stands in the way only of who wants it.
@@ -152,7 +254,7 @@ impl<'a> Locator<'a> {
 }
 
 /// The `.wasm` files of a directory, by name. A directory that is not there has none.
-fn files(directory: &Path) -> Vec<PathBuf> {
+pub fn files(directory: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     let mut paths: Vec<_> = entries.map(|entry| entry.path()).collect();
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "wasm"));

@@ -10,6 +10,8 @@ use crate::plugin::PluginError;
 
 /// The plugin API that this dcd speaks: any patch release of it.
 const API: &str = "dcd:plugin@0.1";
+/// The version that a manifest names which is made now.
+pub(crate) const API_VERSION: &str = "dcd:plugin@0.1.0";
 const SECTION: &str = "dcd:manifest";
 
 /// Which of dcd's worlds a plugin implements.
@@ -20,6 +22,8 @@ pub enum Kind {
     StepType,
     /// Keeps builds.
     HistoryBackend,
+    /// Follows builds.
+    BuildObserver,
 }
 
 impl Kind {
@@ -28,6 +32,7 @@ impl Kind {
         match self {
             Kind::StepType => "step-type",
             Kind::HistoryBackend => "history-backend",
+            Kind::BuildObserver => "build-observer",
         }
     }
 }
@@ -112,6 +117,36 @@ pub(crate) fn read(bytes: &[u8], file: &str) -> Result<Contents, PluginError> {
     Ok(Contents { manifest: parse(&section, file)?, imports })
 }
 
+/// Adds a manifest to a component that was built without one.
+pub(crate) fn add(bytes: &[u8], manifest: &str, file: &str) -> Result<Vec<u8>, PluginError> {
+    let is_section =
+        |payload: &Payload<'_>| matches!(payload, Payload::CustomSection(custom) if custom.name() == SECTION);
+    if Parser::new(0).parse_all(bytes).flatten().any(|payload| is_section(&payload)) {
+        return Err(PluginError::new(format!("{file} has a manifest already")).help("build it anew"));
+    }
+    // A custom section: its id, its length, its name and its content. A component may end with one.
+    let mut section = Vec::new();
+    leb128(SECTION.len(), &mut section);
+    section.extend_from_slice(SECTION.as_bytes());
+    section.extend_from_slice(manifest.as_bytes());
+    let mut with = bytes.to_vec();
+    with.push(0);
+    leb128(section.len(), &mut with);
+    with.extend(section);
+    read(&with, file).map(|_| with)
+}
+
+fn leb128(mut number: usize, into: &mut Vec<u8>) {
+    loop {
+        let low = u8::try_from(number & 0x7f).unwrap_or_default();
+        number >>= 7;
+        into.push(if number == 0 { low } else { low | 0x80 });
+        if number == 0 {
+            return;
+        }
+    }
+}
+
 fn parse(section: &[u8], file: &str) -> Result<Manifest, PluginError> {
     let damaged = |error: serde_json::Error| {
         PluginError::new(format!("{file} has a manifest that cannot be read: {error}"))
@@ -168,6 +203,21 @@ mod tests {
         .filter(|api| speaks(api))
         .collect();
         assert_eq!(spoken, ["dcd:plugin@0.1.0", "dcd:plugin@0.1.17"]);
+    }
+
+    #[test]
+    fn a_manifest_can_be_added_once() {
+        // The smallest component there is.
+        let component = b"\0asm\x0d\0\x01\0";
+        let text = format!(
+            r#"{{"api":"dcd:plugin@0.1.0","kind":"step-type","name":"x","version":"1","more":"{}"}}"#,
+            "y".repeat(300)
+        );
+        let with = add(component, &text, "x.wasm").unwrap();
+        assert_eq!(read(&with, "x.wasm").unwrap().manifest.name, "x");
+        assert_eq!(add(&with, &text, "x.wasm").unwrap_err().message, "x.wasm has a manifest already");
+        assert!(add(component, "{}", "x.wasm").unwrap_err().message.contains("manifest that cannot be read"));
+        assert!(add(b"\0asm\x01\0\0\0", &text, "x.wasm").unwrap_err().message.contains("core WebAssembly"));
     }
 
     #[test]

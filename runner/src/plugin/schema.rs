@@ -34,17 +34,29 @@ struct Finding {
     missing: Option<String>,
 }
 
+fn unusable(plugin: &str, what: &str) -> PluginError {
+    PluginError::new(format!("plugin {plugin} has a config schema that {what}"))
+        .help("report this to the plugin's author")
+}
+
 impl Schema {
     /// The schema that the plugin gave.
     pub(crate) fn parse(plugin: &Arc<str>, text: &str) -> Result<Self, PluginError> {
-        let fail = |what: String| {
-            PluginError::new(format!("plugin {plugin} has a config schema that {what}"))
-                .help("report this to the plugin's author")
-        };
-        let json = serde_json::from_str(text).map_err(|error| fail(format!("is not JSON: {error}")))?;
-        let validator =
-            jsonschema::validator_for(&json).map_err(|error| fail(format!("is not valid: {error}")))?;
+        let json =
+            serde_json::from_str(text).map_err(|error| unusable(plugin, &format!("is not JSON: {error}")))?;
+        Schema::new(plugin, json)
+    }
+
+    /// The schema that was kept of the plugin.
+    pub(crate) fn new(plugin: &Arc<str>, json: Value) -> Result<Self, PluginError> {
+        let validator = jsonschema::validator_for(&json)
+            .map_err(|error| unusable(plugin, &format!("is not valid: {error}")))?;
         Ok(Schema { plugin: plugin.clone(), json, validator })
+    }
+
+    /// The schema itself.
+    pub(crate) fn into_json(self) -> Value {
+        self.json
     }
 
     /// All that is wrong with the config, each with its place.

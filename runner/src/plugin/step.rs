@@ -16,7 +16,7 @@ use crate::{
     event::{Outcome, PluginUsed, Problem},
     pipeline::Json,
     plugin::{
-        Grants, Host, Kind, PluginError,
+        Answers, Grants, Host, Kind, Manifest, PluginError,
         bindings::{
             step::{
                 StepType,
@@ -25,6 +25,7 @@ use crate::{
             types::{Diagnostic, Error, Fault},
         },
         call::{QUICK, limited},
+        describe,
         engine::Compiled,
         given::{Given, Running, Secrets, Workshop},
         guest::{Io, SAID_LIMIT},
@@ -83,23 +84,18 @@ pub struct StepRequest {
 }
 
 impl StepPlugin {
-    /// Compiles the plugin and asks it for its config's schema.
+    /// Compiles the plugin, or takes its compiled form, and its config's schema.
     pub fn load(host: &Host, located: &Located, grants: Grants) -> Result<Self, PluginError> {
         expect_kind(located, Kind::StepType, "a step's `uses`")?;
         let compiled = host.compile(located, grants)?;
-        let plugin = compiled.clone();
-        let info = compiled.runtime.block_on(async move {
-            let warden = plugin.strict_warden();
-            let mut store = plugin.store(&warden, Given::default())?;
-            limited(&warden, "describe", QUICK, async {
-                let instance = plugin.pre.instantiate_async(&mut store).await?;
-                let guest = StepType::new(&mut store, &instance)?;
-                guest.dcd_plugin_step().call_describe(&mut store).await
-            })
-            .await
-        })?;
-        let schema = Schema::parse(&compiled.name, &info.config_schema)?;
+        let schema = describe::schema(located, &compiled)?;
         Ok(StepPlugin { compiled, schema: Arc::new(schema) })
+    }
+
+    /// The same plugin with these grants instead, whose requests `answers` answers and not the network.
+    pub fn rehearsal(&self, manifest: &Manifest, grants: Grants, answers: Arc<dyn Answers>) -> Self {
+        let compiled = self.compiled.rehearsal(manifest, grants, answers);
+        StepPlugin { compiled, schema: self.schema.clone() }
     }
 
     /// What is wrong with a step's config by its schema.
@@ -325,7 +321,7 @@ pub(crate) fn expect_kind(located: &Located, kind: Kind, place: &str) -> Result<
     .help("`dcd plugin list` shows which plugins there are, and what each is for"))
 }
 
-fn located_in(plugin: &str, diagnostic: Diagnostic, with: &Json) -> PluginError {
+pub(crate) fn located_in(plugin: &str, diagnostic: Diagnostic, with: &Json) -> PluginError {
     let what = match diagnostic.pointer.as_str() {
         "" => format!("the config of plugin {plugin}"),
         pointer => format!("`{}` of plugin {plugin}", path(pointer)),

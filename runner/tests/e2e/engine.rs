@@ -19,6 +19,8 @@ const PATIENCE: Duration = Duration::from_mins(1);
 pub(crate) struct Setup {
     /// The stock image.
     pub(crate) stock: String,
+    /// The image of the first-party plugins.
+    pub(crate) plugins: String,
     /// An image with a shell and git, for teams to build upon.
     pub(crate) base: String,
     /// A registry's address.
@@ -33,6 +35,7 @@ pub(crate) fn setup() -> Option<&'static Setup> {
         let get = |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set"));
         Some(Setup {
             stock: get("DCD_E2E_STOCK_IMAGE"),
+            plugins: get("DCD_E2E_PLUGINS_IMAGE"),
             base: get("DCD_E2E_BASE_IMAGE"),
             registry: get("DCD_E2E_REGISTRY"),
         })

@@ -9,6 +9,7 @@ mod ending;
 mod engine;
 mod http;
 mod image;
+mod installed;
 mod modes;
 mod owners;
 mod seed;

@@ -43,19 +43,24 @@ pub(crate) fn exclusive<T>(work: impl FnOnce() -> T) -> T {
 }
 
 impl Team {
-    /// Builds it. `None` when the tests cannot run.
+    /// Builds it, with plugins that are only copied. `None` when the tests cannot run.
     pub(crate) fn build() -> Option<Self> {
+        let copied = format!("COPY {} /dcd-plugins/\n", PLUGINS.join(" "));
+        Team::with(&copied)
+    }
+
+    /// Builds it with what `lines` of its Dockerfile add to the base image and `/dcd`.
+    pub(crate) fn with(lines: &str) -> Option<Self> {
         let setup = setup()?;
         let context = tempfile::tempdir().unwrap();
         let dockerfile = format!(
             "FROM {} AS dcd\n\
+             FROM {} AS plugins\n\
              FROM {}\n\
              COPY --from=dcd /dcd /dcd\n\
-             COPY {} /dcd-plugins/\n\
+             {}\
              ENTRYPOINT [\"/dcd\"]\n",
-            setup.stock,
-            setup.base,
-            PLUGINS.join(" ")
+            setup.stock, setup.plugins, setup.base, lines
         );
         fs::write(context.path().join("Dockerfile"), dockerfile).unwrap();
         for file in PLUGINS {

@@ -179,6 +179,9 @@ fn commands_that_show_plugins_say_what_they_take() {
     Commands:
       list     List the plugins that can be used here
       inspect  Show what a plugin is, what it asks for and what it is granted, without running it
+      install  Put plugins into the plugin directory: checked, granted what they may touch, and compiled
+               ahead of time
+      allow    Add to what the image grants a plugin that is in the plugin directory
       help     Print this message or the help of the given subcommand(s)
 
     Options:
@@ -205,9 +208,54 @@ fn commands_that_show_plugins_say_what_they_take() {
     Options:
           --file <FILE>  The pipeline file that may name the plugin's path and grants [default:
                          dcd.json]
+          --describe     Run the plugin to ask it for its config, when it is not installed; it may touch
+                         nothing meanwhile
           --json         Print a JSON object
       -h, --help         Print help
     "#);
+}
+
+#[test]
+fn commands_that_install_plugins_say_what_they_take() {
+    insta::assert_snapshot!(help(&["plugin install", "plugin allow"]), @"
+    $ dcd plugin install --help
+    Put plugins into the plugin directory: checked, granted what they may touch, and compiled ahead of
+    time
+
+    Usage: dcd plugin install [OPTIONS] [FILE]...
+
+    Arguments:
+      [FILE]...  The plugins' `.wasm` files; those that are elsewhere are copied into the plugin
+                 directory
+
+    Options:
+          --all                 Install every `.wasm` file of the plugin directory
+          --allow <KIND=VALUE>  Grant a plugin something that it asks for: http=https://HOST,
+                                tcp=HOST:PORT, env=NAME, fs=DIR:rw, exec=PROGRAM or secrets=NAME; with
+                                several plugins PLUGIN:KIND=VALUE. May be repeated
+          --locked              Let no pipeline grant the plugins more than the image does
+          --update              Accept a file with another digest than the one that the image's grants
+                                were written for
+          --target <TRIPLE>     Compile for an image of another architecture: a triple, or amd64 or
+                                arm64
+          --dir <DIR>           The plugin directory [default: /dcd-plugins]
+          --json                Print a JSON array
+      -h, --help                Print help
+
+    $ dcd plugin allow --help
+    Add to what the image grants a plugin that is in the plugin directory
+
+    Usage: dcd plugin allow [OPTIONS] <PLUGIN> <KIND=VALUE>...
+
+    Arguments:
+      <PLUGIN>         The plugin's name
+      <KIND=VALUE>...  http=https://HOST, tcp=HOST:PORT, env=NAME, fs=DIR:rw, exec=PROGRAM or
+                       secrets=NAME
+
+    Options:
+          --dir <DIR>  The plugin directory [default: /dcd-plugins]
+      -h, --help       Print help
+    ");
 }
 
 #[test]
@@ -434,8 +482,8 @@ fn plugins_are_listed() {
     let project =
         project.env("DCD_PLUGIN_PATH", ".").pipeline(json!({ "steps": [{ "name": "a", "run": "true" }] }));
     insta::assert_snapshot!(project.run(&["plugin", "list"]).expect(0).out, @r#"
-    history-dir [VERSION]  history-backend  [ROOT]/shop/history-dir.wasm
-    http [VERSION]  step-type  [ROOT]/shop/http.wasm
+    history-dir [VERSION]  history-backend  [ROOT]/shop/history-dir.wasm  not installed
+    http [VERSION]  step-type  [ROOT]/shop/http.wasm  not installed
     !! ./broken.wasm is not a plugin: it is not a WebAssembly component
     "#);
     let list = project.json(&["plugin", "list", "--json"]);
@@ -451,25 +499,45 @@ fn a_plugin_is_shown_without_running_it() {
     let project = project.pipeline(json!({ "steps": [{ "name": "a", "run": "true" }] }));
     let page = project.run(&["plugin", "inspect", "http"]);
     // Which interfaces of WASI the standard library wants is its own matter.
-    let is_stable = |line: &&str| !line.starts_with("  size") && !line.starts_with("  imports  wasi:");
+    let is_stable = |line: &&str| !line.starts_with("  size") && !line.starts_with("  imports   wasi:");
     let stable: String =
         page.expect(0).out.lines().filter(is_stable).map(|line| format!("{line}\n")).collect();
     insta::assert_snapshot!(stable, @r#"
     http [VERSION]
-      kind     step-type
-      api      dcd:plugin@[VERSION]
-      file     [ROOT]/shop/http.wasm
-      sha256   [SHA]
-      asks     http (to send the request): granted https://a.example, https://*.b.example:8443
-      imports  dcd:plugin/log@[VERSION]
-      imports  dcd:plugin/types@[VERSION]
-      imports  dcd:plugin/run-control@[VERSION]
+      kind      step-type
+      api       dcd:plugin@[VERSION]
+      file      [ROOT]/shop/http.wasm
+      sha256    [SHA]
+      installed no: it is in no plugin directory, and compiled at each start
+      asks      http (to send the request): granted https://a.example, https://*.b.example:8443
+      config    not known before it is installed; --describe runs it, to ask it
+      imports   dcd:plugin/log@[VERSION]
+      imports   dcd:plugin/types@[VERSION]
+      imports   dcd:plugin/run-control@[VERSION]
     "#);
     let document = project.json(&["plugin", "inspect", "./http.wasm", "--json"]);
     assert_eq!(
         keys(&document),
-        ["api", "asks", "grants", "imports", "kind", "name", "path", "sha256", "size", "version"]
+        [
+            "api",
+            "asks",
+            "config_schema",
+            "grants",
+            "grants_file",
+            "image_grants",
+            "imports",
+            "installed",
+            "kind",
+            "locked",
+            "name",
+            "path",
+            "sha256",
+            "size",
+            "version"
+        ]
     );
+    let described = project.json(&["plugin", "inspect", "./http.wasm", "--describe", "--json"]);
+    assert_eq!(described["config_schema"]["required"], json!(["url"]));
     assert_eq!(document["grants"], json!({ "http": ["https://a.example", "https://*.b.example:8443"] }));
     insta::assert_snapshot!(project.run(&["plugin", "inspect", "htpt"]).expect(2).err, @r#"
     error: there is no plugin `htpt` in /dcd-plugins

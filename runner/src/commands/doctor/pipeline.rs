@@ -64,8 +64,9 @@ pub(super) fn plugins(workspace: &Path, loaded: Option<&Loaded>) -> Vec<Check> {
 
 fn plugin(workspace: &Path, loaded: Option<&Loaded>, located: &Located) -> Check {
     let manifest = &located.manifest;
-    let grants = loaded.map(|loaded| {
-        let grants = load::grants(located, &loaded.pipeline, workspace).describe();
+    let grants = loaded.and_then(|loaded| load::grants(located, &loaded.pipeline, workspace, &(0..0)).ok());
+    let grants = grants.map(|grants| {
+        let grants = grants.describe();
         let grants: Vec<_> = grants.iter().map(|(kind, list)| format!("{kind} {}", list.join(" "))).collect();
         if grants.is_empty() {
             ", granted nothing".to_owned()

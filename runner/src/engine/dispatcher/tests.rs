@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::*;
 use crate::{
     engine::message::{StepEnd, StepStatus},
-    event::{Outcome, Problem, StepFinished, StepShell},
+    event::{Outcome, Problem, StepFinished, StepShell, StepTests},
     pipeline::Retry,
 };
 
@@ -77,6 +77,10 @@ impl Steps for Acts {
     fn decide(&mut self, step: StepIndex, _statuses: &[StepStatus]) -> Result<Option<String>, Problem> {
         self.notes.add(format!("decide {step}"));
         Ok(None)
+    }
+
+    fn tested(&mut self, step: StepIndex, tests: &StepTests) {
+        self.notes.add(format!("tested {step} {}", tests.cases.len()));
     }
 
     fn finished(&mut self, step: StepIndex, result: &StepFinished) {

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     engine::message::{StepControl, StepIndex, StepMessage, StepStatus},
-    event::{Body, Event, Problem, StepFinished, StepName},
+    event::{Body, Event, Problem, StepFinished, StepName, StepTests},
 };
 
 /// Runs steps.
@@ -15,6 +15,9 @@ pub trait Steps {
     /// What the step's conditions come to: `None` to run it, else why it is skipped. `statuses` has one for
     /// each of the step's conditions.
     fn decide(&mut self, step: StepIndex, statuses: &[StepStatus]) -> Result<Option<String>, Problem>;
+
+    /// The running attempt's tests said this. Nothing that is to be masked is in it.
+    fn tested(&mut self, step: StepIndex, tests: &StepTests);
 
     /// A step is decided. Those that need it come after.
     fn finished(&mut self, step: StepIndex, result: &StepFinished);

@@ -97,7 +97,7 @@ async fn patience(limit: Option<Duration>) {
 
 /// What is started, if it may be.
 fn prepare(spec: &Spec, workshop: &Workshop, warden: &Warden) -> Result<Launch, CommandError> {
-    let search = Search::new(std::env::var_os("PATH").as_deref(), &workshop.workspace);
+    let search = Search::new(workshop.path.as_deref(), &workshop.workspace);
     let program = search.resolve(&warden.grants, &spec.program).map_err(|refusal| match refusal {
         Refusal::NotPermitted(reason) => {
             warden.note_refusal(reason.clone());

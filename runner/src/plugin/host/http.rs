@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper_util::client::legacy;
 use tokio::{sync::OwnedSemaphorePermit, time::Sleep};
@@ -20,6 +20,7 @@ use crate::{
     event::StepLog,
     pipeline::size,
     plugin::{
+        Answers,
         client::{Client, Prohibited},
         warden::Warden,
     },
@@ -77,6 +78,9 @@ async fn send(
     let body_limit = warden.grants.limits().http_body;
     *request.version_mut() = http::Version::HTTP_11;
     let request = request.map(|body| Limited::new(body, usize::try_from(body_limit).unwrap_or(usize::MAX)));
+    if let Some(answers) = client.answers() {
+        return rehearse(answers, request).await;
+    }
     let first_byte = limits.first_byte_timeout.unwrap_or(FIRST_BYTE_TIMEOUT);
     let sending = client.send(request, limits.connect_timeout);
     let response = match tokio::time::timeout(first_byte, sending).await {
@@ -88,6 +92,16 @@ async fn send(
     let response = response.map(|body| {
         Arriving { body, left: body_limit, between, patience: None, warden, _permit: permit }.boxed_unsync()
     });
+    Ok((response, Box::new(async { Ok(()) }) as Sent))
+}
+
+/// An answer from what stands in for the network.
+async fn rehearse(answers: &dyn Answers, request: http::Request<Limited<WasiBody>>) -> Answer {
+    let (head, body) = request.into_parts();
+    let body = body.collect().await.map_err(|_| Error::HttpRequestBodySize(None))?;
+    let request = http::Request::from_parts(head, body.to_bytes());
+    let response = answers.answer(request).ok_or(Error::ConnectionRefused)?;
+    let response = response.map(|body| Full::new(body).map_err(|never| match never {}).boxed_unsync());
     Ok((response, Box::new(async { Ok(()) }) as Sent))
 }
 

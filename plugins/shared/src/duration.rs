@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Reads `2s`, `500ms`, `1m30s` or `1h`. A number without a unit is refused: nobody knows what it counts.
-pub(crate) fn parse(text: &str) -> Result<Duration, String> {
+pub fn parse(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is not a duration: write it like \"2s\", \"500ms\" or \"1m30s\"");
     let mut rest = text;
     let mut total = Duration::ZERO;

@@ -1,0 +1,151 @@
+//! Telling observers of the build, beside it.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use serde_json::json;
+use tokio::{sync::mpsc, task::JoinHandle};
+
+use crate::{
+    commands::{output, steps::BuildContext},
+    engine::ports::Sink,
+    event::{Body, Event},
+    plugin::{Host, PluginError, observer::ObserverPlugin},
+    redact::Redactor,
+    text,
+    trace::Trace,
+};
+
+/// Events that may wait for an observer.
+const WAITING: usize = 4096;
+/// How long events are gathered before an observer is called.
+const GATHERING: Duration = Duration::from_millis(100);
+/// Events in one call.
+const BATCH: usize = 512;
+/// How long the end of a build waits for its observers.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The observers of one build.
+pub(super) struct Observers {
+    all: Vec<Observer>,
+    /// What they complain of may have a secret in it.
+    redactor: Redactor,
+}
+
+struct Observer {
+    name: String,
+    missed: Arc<AtomicU64>,
+    work: JoinHandle<Result<(), PluginError>>,
+}
+
+/// Passes events on to who has room for them.
+struct Feed {
+    events: mpsc::Sender<Event>,
+    missed: Arc<AtomicU64>,
+}
+
+impl Observers {
+    /// Opens them, on the plugins' runtime. The sinks are for the dispatcher; when they are gone, the build is over.
+    pub(super) fn start(
+        host: Option<&Host>,
+        plugins: Vec<ObserverPlugin>,
+        context: &BuildContext,
+        pipeline: &str,
+        trace: &Trace,
+        redactor: Redactor,
+    ) -> (Self, Vec<Box<dyn Sink>>) {
+        let mut build = json!(trace);
+        build["id"] = json!(context.id);
+        build["component"] = json!(context.component);
+        build["pipeline"] = json!(pipeline);
+        let (mut observers, mut sinks) = (Vec::new(), Vec::new());
+        for plugin in plugins {
+            let Some(host) = host else { break };
+            let missed = Arc::new(AtomicU64::new(0));
+            let (events, coming) = mpsc::channel(WAITING);
+            let sink: Box<dyn Sink> = Box::new(Feed { events, missed: missed.clone() });
+            sinks.push(sink);
+            let name = plugin.name().to_owned();
+            observers.push(Observer {
+                name,
+                missed,
+                work: host.spawn(follow(plugin, build.to_string(), coming)),
+            });
+        }
+        (Observers { all: observers, redactor }, sinks)
+    }
+
+    /// Waits for them, but not for long, and says what went wrong.
+    pub(super) async fn finish(self, mut interrupts: mpsc::UnboundedReceiver<i32>) {
+        let until = tokio::time::Instant::now() + PATIENCE;
+        for Observer { name, missed, work } in self.all {
+            let stop = work.abort_handle();
+            let problem = tokio::select! {
+                biased;
+                done = work => match done {
+                    Ok(Ok(())) => None,
+                    Ok(Err(error)) => Some(help(error)),
+                    Err(error) => Some(format!("it broke: {error}")),
+                },
+                Some(_) = interrupts.recv() => Some("it was not waited for".to_owned()),
+                () = tokio::time::sleep_until(until) => {
+                    let patience = text::duration(PATIENCE);
+                    Some(format!("it was still at work {patience} after the build, and is not waited for"))
+                }
+            };
+            stop.abort();
+            if let Some(problem) = problem {
+                output::warn(&self.redactor.text(&format!("observer {name}: {problem}")));
+            }
+            match missed.load(Ordering::Relaxed) {
+                0 => {}
+                missed => output::warn(&format!("observer {name} was too slow and missed {missed} events")),
+            }
+        }
+    }
+}
+
+impl Sink for Feed {
+    fn event(&mut self, event: &Event) {
+        if matches!(event.body, Body::StepOutput(_)) || self.events.is_closed() {
+            return;
+        }
+        if self.events.try_send(event.clone()).is_err() {
+            self.missed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Tells one observer of all that comes. What it objects to once is no reason to tell it no more.
+async fn follow(
+    plugin: ObserverPlugin,
+    build: String,
+    mut coming: mpsc::Receiver<Event>,
+) -> Result<(), PluginError> {
+    let mut observing = plugin.open(&build).await?;
+    let mut objection = None;
+    while let Some(first) = coming.recv().await {
+        if coming.is_empty() && !coming.is_closed() {
+            tokio::time::sleep(GATHERING).await;
+        }
+        let mut events = vec![first];
+        while let (true, Ok(event)) = (events.len() < BATCH, coming.try_recv()) {
+            events.push(event);
+        }
+        if let Err(error) = observing.observe(events).await? {
+            objection = Some(error);
+        }
+    }
+    let closed = observing.close().await;
+    objection.map_or(closed, Err)
+}
+
+fn help(error: PluginError) -> String {
+    let help = error.help.map(|help| format!("\nhelp: {help}")).unwrap_or_default();
+    format!("{}{help}", error.message)
+}
