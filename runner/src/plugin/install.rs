@@ -84,8 +84,8 @@ pub fn prepare(
 }
 
 fn precompile(located: &Located, target: &str) -> Result<Vec<u8>, PluginError> {
-    let engine = compiler::engine(target);
-    engine.and_then(|engine| engine.precompile_component(&located.bytes)).map_err(|error| {
+    let (engine, bytes) = (compiler::engine(target), located.bytes()?);
+    engine.and_then(|engine| engine.precompile_component(&bytes)).map_err(|error| {
         let name = &located.manifest.name;
         PluginError::new(format!("plugin {name} cannot be compiled for {target}: {}", error.root_cause()))
             .help(format!("{} is damaged or needs a newer dcd; build it again", located.path.display()))
@@ -225,14 +225,15 @@ impl Ready {
             Ok(()) | Err(_) => {}
         }
         if fs::canonicalize(&self.wasm).ok() != fs::canonicalize(&self.located.path).ok() {
-            put(&self.wasm, &self.located.bytes)?;
+            put(&self.wasm, &self.located.bytes()?)?;
         }
         if let Some(grants) = &self.grants_change {
             put(&grants_file::path(&self.wasm), text(grants).as_bytes())?;
         }
         put(&cwasm, &self.native)?;
         let json = serde_json::to_value(&self.sidecar).unwrap_or_default();
-        put(&sidecar, text(&json).as_bytes())
+        // Read at each start, and by nobody else: without spaces.
+        put(&sidecar, json.to_string().as_bytes())
     }
 }
 
