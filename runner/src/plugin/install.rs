@@ -92,31 +92,24 @@ fn precompile(located: &Located, target: &str) -> Result<Vec<u8>, PluginError> {
     })
 }
 
-/// What an import is the use of. Others come with a language's standard library whether a plugin uses them or not,
-/// as `wasi:filesystem` and `wasi:sockets` do: there the manifest alone says what is wanted, and the host denies the
-/// rest.
-fn right(import: &str) -> Option<&'static str> {
-    match import.split('@').next().unwrap_or_default() {
-        "dcd:plugin/command" => Some("exec"),
-        "wasi:http/outgoing-handler" => Some("http"),
-        _ => None,
-    }
-}
+/// An import that a plugin has only if it uses it, and what it has to be granted for that. The others say nothing:
+/// standard libraries bring `wasi:filesystem` and `wasi:sockets` along, and what is built from Python imports all of its
+/// world. There the manifest alone says what is wanted, and the host denies the rest.
+const TELLING: (&str, &str) = ("wasi:http/outgoing-handler", "http");
 
 /// Refuses what no grant could ever cover: a right that is used, and not asked for.
 fn refuse_unasked(located: &Located) -> Result<(), PluginError> {
+    let (interface, kind) = TELLING;
     let manifest = &located.manifest;
-    let asks = |kind: &str| manifest.asks.iter().any(|ask| ask.kind == kind);
-    for import in &located.imports {
-        if let Some(kind) = right(import).filter(|kind| !asks(kind)) {
-            return Err(PluginError::new(format!(
-                "plugin {} imports {import}, but does not ask for `{kind}` in its manifest: no grant can allow it",
-                manifest.name
-            ))
-            .help("its author has to declare what it needs, or to leave the import out"));
-        }
+    let import = located.imports.iter().find(|import| import.split('@').next() == Some(interface));
+    match import {
+        Some(import) if !manifest.asks.iter().any(|ask| ask.kind == kind) => Err(PluginError::new(format!(
+            "plugin {} imports {import}, but does not ask for `{kind}` in its manifest: no grant can allow it",
+            manifest.name
+        ))
+        .help("its author has to declare what it needs, or to leave the import out")),
+        Some(_) | None => Ok(()),
     }
-    Ok(())
 }
 
 /// Where the plugin will be: where it is, if that is in the directory; else in the place of the file that has its
