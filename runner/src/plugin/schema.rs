@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jsonschema::{
-    Draft, JsonType, Registry, ValidationError, Validator,
+    Draft, JsonType, Registry, RegistryBuilder, ValidationError, Validator,
     error::{TypeKind, ValidationErrorKind as Kind},
 };
 use serde_json::{Value, json};
@@ -61,7 +61,7 @@ impl Schema {
             return Schema::new(plugin, json);
         }
         let fail = |error: &dyn std::fmt::Display| unusable(plugin, &format!("is not valid: {error}"));
-        let registry = Registry::new().add(KNOWN, json.clone()).and_then(|registry| registry.prepare());
+        let registry = Registry::new().add(KNOWN, json.clone()).and_then(RegistryBuilder::prepare);
         let registry = registry.map_err(|error| fail(&error))?;
         let validator = jsonschema::options()
             .with_draft(Draft::Draft4)

@@ -107,7 +107,7 @@ fn name(path: &Path) -> String {
 fn digest(path: &Path) -> io::Result<(u64, String)> {
     let mut file = File::open(path)?;
     let mut sha256 = Sha256::new();
-    let mut buffer = [0; 32 << 10];
+    let mut buffer = [0; 16 << 10];
     let mut size = 0;
     loop {
         match file.read(&mut buffer)? {
