@@ -45,18 +45,24 @@ fn uses(text: &str) -> Vec<String> {
             found.push(rest.split(|c| !is_path(c)).next().unwrap_or_default().to_owned());
             continue;
         };
-        let (mut depth, mut name) = (1, String::new());
+        // What stands before each open brace, and the path that is being read.
+        let (mut before, mut name) = (vec![String::new()], String::new());
         for c in group.chars() {
             match c {
-                '{' => depth += 1,
-                '}' => depth -= 1,
-                c if depth == 1 && is_path(c) => name.push(c),
+                '{' => before.push(std::mem::take(&mut name)),
+                ',' | '}' => {
+                    let path = std::mem::take(&mut name);
+                    if !path.is_empty() {
+                        found.push(before.concat() + &path);
+                    }
+                    if c == '}' {
+                        before.pop();
+                    }
+                }
+                c if is_path(c) => name.push(c),
                 _ => {}
             }
-            if (depth == 1 && c == ',') || depth == 0 {
-                found.push(std::mem::take(&mut name));
-            }
-            if depth == 0 {
+            if before.is_empty() {
                 break;
             }
         }
@@ -100,6 +106,6 @@ use crate::{
 // crate::h
 crate::i::j()",
     );
-    assert_eq!(found, ["a::B", "c::", "f::G", "i::j"]);
+    assert_eq!(found, ["a::B", "c::D", "c::e", "f::G", "i::j"]);
     assert!(objection("plugin", "error::chain").is_some() && objection("plugin", "engine::ports").is_none());
 }

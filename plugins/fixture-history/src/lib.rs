@@ -25,6 +25,9 @@ pub struct Config {
     /// How it fails.
     #[serde(default)]
     pub kind: Kind,
+    /// A secret that is got first, and told to everybody.
+    #[serde(default)]
+    pub secret: Option<String>,
     /// How many such calls succeed before. A plugin that is started anew counts from 0 again.
     #[serde(default)]
     pub after: u32,
@@ -74,6 +77,13 @@ impl HistoryBackend for FixtureHistory {
     type Config = Config;
 
     fn open(config: Config) -> Result<Self, Error> {
+        if let Some(name) = &config.secret {
+            let value = dcd_plugin_sdk::secrets::get(name)?;
+            eprintln!("the secret is {value}");
+            if config.fail == Call::None {
+                return Err(Error::other(format!("{name} is {value}, to be told to everybody")));
+            }
+        }
         let misdeed = Misdeed::new(config);
         misdeed.commit(Call::Open)?;
         Ok(Self { misdeed, memory: Memory::default() })
@@ -130,7 +140,7 @@ impl HistoryBackend for FixtureHistory {
     }
 }
 
-dcd_plugin_sdk::export_history!(FixtureHistory);
+dcd_plugin_sdk::export_history!(FixtureHistory, asks: { secrets: "to tell the secret that a test names" });
 
 #[cfg(test)]
 mod tests {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::JoinHandle};
 
 use crate::{
     commands::{
@@ -338,18 +338,7 @@ impl BuildSteps {
                 let attempt = Attempt { step: index, number: attempt, program, wanted, shell };
                 let (processes, products) = (self.processes.clone(), self.products.clone());
                 let running = tokio::spawn(attempt.run(processes, products, messages.clone(), control));
-                let messages = messages.clone();
-                tokio::spawn(async move {
-                    // Without an end from it the build would wait for ever.
-                    if running.await.is_err() {
-                        let fault = Problem::new(
-                            "dcd broke while it ran the step",
-                            "this is a fault of dcd: report it",
-                        );
-                        let content = StepContent::Finished(Box::new(StepEnd::error(fault)));
-                        let _ = messages.send(StepMessage { step: index, content }).await;
-                    }
-                });
+                tokio::spawn(watch(running, index, messages.clone()));
             }
             Action::Uses { plugin, with } => {
                 // The plugin gets what its own step says, and not what is meant for processes.
@@ -370,11 +359,21 @@ impl BuildSteps {
                     plugin.start(request, index, messages.clone(), control);
                 } else {
                     let start = move |messages, control| plugin.start(request, index, messages, control);
-                    tokio::spawn(guest.run(self.products.clone(), messages.clone(), control, start));
+                    let running = guest.run(self.products.clone(), messages.clone(), control, start);
+                    tokio::spawn(watch(tokio::spawn(running), index, messages.clone()));
                 }
             }
         }
         Ok(sender)
+    }
+}
+
+/// Says the end of an attempt whose task broke: without one the build would wait for ever.
+async fn watch(running: JoinHandle<()>, step: StepIndex, messages: mpsc::Sender<StepMessage>) {
+    if running.await.is_err() {
+        let fault = Problem::new("dcd broke while it ran the step", "this is a fault of dcd: report it");
+        let content = StepContent::Finished(Box::new(StepEnd::error(fault)));
+        let _ = messages.send(StepMessage { step, content }).await;
     }
 }
 

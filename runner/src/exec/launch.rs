@@ -166,13 +166,11 @@ impl Capturing {
     /// What was captured, when all was read or it is too late for more.
     async fn complete(mut self, deadline: Instant) -> Captured {
         let done = tokio::time::timeout_at(deadline.into(), &mut self.task).await;
-        match done {
-            Ok(captured) => captured.unwrap_or_default(),
-            Err(_) => {
-                let _ = self.enough.send(());
-                self.task.await.unwrap_or_default()
-            }
+        if let Ok(captured) = done {
+            return captured.unwrap_or_default();
         }
+        let _ = self.enough.send(());
+        self.task.await.unwrap_or_default()
     }
 }
 

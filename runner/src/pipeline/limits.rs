@@ -93,12 +93,10 @@ fn read_connections(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Spanne
     let expected = Expected { name: "`connections`", example: r#""connections": 8"# };
     let Value::NumberLit(literal) = value else { return reader.wrong_type(value, "a number", expected) };
     let span = reader.span(literal);
-    match literal.value.parse::<u32>().ok().filter(|count| CONNECTIONS.contains(count)) {
-        Some(value) => Some(Spanned { value, span }),
-        None => {
-            let message = format!("`connections` cannot be {}", literal.value);
-            reader.refuse(span, message, "write a whole number from 1 to 1000");
-            None
-        }
+    let count = literal.value.parse::<u32>().ok().filter(|count| CONNECTIONS.contains(count));
+    if count.is_none() {
+        let message = format!("`connections` cannot be {}", literal.value);
+        reader.refuse(span.clone(), message, "write a whole number from 1 to 1000");
     }
+    count.map(|value| Spanned { value, span })
 }

@@ -322,13 +322,28 @@ impl Files<'_, '_> {
                 continue;
             };
             let mut errors: Vec<_> =
-                same(name, "`path`", &mut earlier.path, &block.path).into_iter().collect();
-            errors.extend(same(name, "`sha256`", &mut earlier.sha256, &block.sha256));
+                same(name, "`path`", &mut earlier.path, block.path.as_ref()).into_iter().collect();
+            errors.extend(same(name, "`sha256`", &mut earlier.sha256, block.sha256.as_ref()));
             let (limits, others) = (&mut earlier.limits, &block.limits);
-            errors.extend(same(name, "limit of `memory`", &mut limits.memory, &others.memory));
-            errors.extend(same(name, "`call_timeout`", &mut limits.call_timeout, &others.call_timeout));
-            errors.extend(same(name, "limit of `connections`", &mut limits.connections, &others.connections));
-            errors.extend(same(name, "limit of `http_body`", &mut limits.http_body, &others.http_body));
+            errors.extend(same(name, "limit of `memory`", &mut limits.memory, others.memory.as_ref()));
+            errors.extend(same(
+                name,
+                "`call_timeout`",
+                &mut limits.call_timeout,
+                others.call_timeout.as_ref(),
+            ));
+            errors.extend(same(
+                name,
+                "limit of `connections`",
+                &mut limits.connections,
+                others.connections.as_ref(),
+            ));
+            errors.extend(same(
+                name,
+                "limit of `http_body`",
+                &mut limits.http_body,
+                others.http_body.as_ref(),
+            ));
             self.errors.extend(errors);
             earlier.allow.http.extend(block.allow.http.iter().cloned());
             earlier.allow.tcp.extend(block.allow.tcp.iter().cloned());
@@ -366,7 +381,7 @@ fn same<T: Clone + PartialEq>(
     plugin: &str,
     what: &str,
     old: &mut Option<Spanned<T>>,
-    new: &Option<Spanned<T>>,
+    new: Option<&Spanned<T>>,
 ) -> Option<Diagnostic> {
     match (&old, new) {
         (Some(before), Some(now)) if before.value != now.value => {
@@ -376,7 +391,7 @@ fn same<T: Clone + PartialEq>(
                 .help("a build has one plugin of a name: keep one of them");
             return Some(diagnostic);
         }
-        (None, Some(_)) => old.clone_from(new),
+        (None, Some(now)) => *old = Some(now.clone()),
         _ => {}
     }
     None

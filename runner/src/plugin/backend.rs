@@ -25,6 +25,7 @@ use crate::{
         guest::{Guest, Io, Tail},
         locate::Located,
         step::{expect_kind, plugin_error},
+        warden::Warden,
     },
     redact::Redactor,
 };
@@ -113,7 +114,7 @@ impl HistoryPlugin {
             Ok((guest, answer))
         });
         let (guest, answer) = opened.await.map_err(|error| self.broken(error))?;
-        answer.map_err(|error| self.refused(error))?;
+        answer.map_err(|error| self.refused(error, &warden))?;
         self.instance = Some(Instance { store, guest });
         Ok(())
     }
@@ -133,7 +134,7 @@ impl HistoryPlugin {
         let answer = limited(&warden, what, self.limit(), calling).await;
         let answer = answer.map_err(|error| self.broken(error))?;
         self.instance = Some(instance);
-        answer.map_err(|error| self.refused(error))
+        answer.map_err(|error| self.refused(error, &warden))
     }
 
     fn limit(&self) -> Duration {
@@ -150,9 +151,11 @@ impl HistoryPlugin {
     }
 
     /// The plugin answered with an error.
-    fn refused(&self, error: Error) -> BackendError {
+    fn refused(&self, error: Error, warden: &Warden) -> BackendError {
         let transient = matches!(error, Error::Unavailable(_));
-        let lacking = self.compiled.lacking.as_deref().map(str::to_owned);
+        // What it was refused explains it best.
+        let refused = warden.take_notes().refused;
+        let lacking = refused.or_else(|| self.compiled.lacking.as_deref().map(str::to_owned));
         let error = plugin_error(&self.compiled.name, error);
         let mask = |text: String| self.redactor.text(&text).into_owned();
         BackendError { message: mask(error.message), help: error.help.map(mask).or(lacking), transient }

@@ -7,7 +7,7 @@ use wasmtime_wasi::I32Exit;
 
 use crate::{
     pipeline::{duration, size},
-    plugin::{PluginError, guest::MemoryExceeded, warden::Warden},
+    plugin::{PluginError, engine::HOSTCALL_FUEL, guest::MemoryExceeded, warden::Warden},
     text,
 };
 
@@ -72,6 +72,14 @@ fn cause(error: &wasmtime::Error, warden: &Warden) -> (String, String) {
             report,
         ),
         Some(trap) => (format!("it trapped: {trap}"), report),
+        // wasmtime has no type for it.
+        None if error.root_cause().to_string().contains("fuel allocated for hostcalls") => {
+            let limit = size::format(HOSTCALL_FUEL as u64);
+            (
+                format!("it handed over more than its limit of {limit} in one call"),
+                "let it write what is big to a file; the limit is the same for every plugin".to_owned(),
+            )
+        }
         None => (error.root_cause().to_string(), report),
     }
 }

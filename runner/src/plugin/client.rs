@@ -176,12 +176,11 @@ impl Service<Uri> for Connector {
 
     fn call(&mut self, uri: Uri) -> Connecting {
         let limit = CONNECT_LIMIT.try_with(|limit| *limit).unwrap_or(CONNECT_TIMEOUT);
-        let connecting = match PROXIES.intercept(&uri) {
-            Some(proxy) => self.through(&proxy, uri),
-            None => {
-                let connecting = self.direct.call(uri);
-                Box::pin(async { Ok(Link { stream: Box::new(connecting.await?), proxied: false }) })
-            }
+        let connecting = if let Some(proxy) = PROXIES.intercept(&uri) {
+            self.through(&proxy, uri)
+        } else {
+            let connecting = self.direct.call(uri);
+            Box::pin(async { Ok(Link { stream: Box::new(connecting.await?), proxied: false }) })
         };
         Box::pin(async move {
             let timeout = |_| io::Error::new(io::ErrorKind::TimedOut, "connecting took too long");

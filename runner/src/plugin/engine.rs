@@ -33,7 +33,7 @@ use crate::plugin::{
 /// How often a running guest gives way to others.
 const TICK: Duration = Duration::from_millis(10);
 /// How much a guest may hand to the host in one call.
-const HOSTCALL_FUEL: usize = 64 << 20;
+pub(crate) const HOSTCALL_FUEL: usize = 64 << 20;
 
 /// Compiles plugins and runs their calls.
 pub struct Host {
@@ -174,7 +174,7 @@ impl Compiled {
         let lacking = grants.lacking(manifest).map(Into::into);
         let grants = Arc::new(grants);
         let client = Client::answered_by(grants.clone(), answers);
-        Compiled { lacking, client, grants, ..self.clone() }
+        Compiled { grants, lacking, client, ..self.clone() }
     }
 
     /// For an instance that does its work.

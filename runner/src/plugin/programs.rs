@@ -48,6 +48,8 @@ impl Search {
         };
         let file = if is_path {
             let file = Path::new(program);
+            // Before the grants: no line could grant it.
+            self.outside_of_the_workspace(grants, program, &self.workspace.join(file))?;
             let same = |grant: &String| self.file_of(grant).is_some_and(|granted| same_file(&granted, file));
             if !file.is_absolute() || !granted.iter().any(same) {
                 return Err(denied());
@@ -95,10 +97,10 @@ impl Search {
             return Ok(());
         }
         Err(Refusal::NotPermitted(format!(
-            "plugin {} may not run `{program}`: it is {} in the workspace, where anybody can put a program; \
-             install it in the image, or take that directory out of PATH",
+            "plugin {} may not run `{program}`: {} is in the workspace, where anybody can put a program; \
+             install it in the image, and keep the workspace out of PATH",
             grants.plugin(),
-            file.display()
+            real_place(file).display()
         )))
     }
 }
@@ -124,7 +126,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        pipeline::{Allow, Spanned},
+        pipeline::{Allow, Limits, Spanned},
         plugin::{Ask, Kind, Manifest},
     };
 
@@ -137,7 +139,7 @@ mod tests {
             asks: vec![Ask { kind: "exec".into(), reason: "why".into() }],
         };
         let exec = exec.iter().map(|value| Spanned { value: value.clone(), span: 0..0 }).collect();
-        Grants::new(&manifest, &Allow { exec, ..Allow::default() }, &Default::default(), Path::new("/w"))
+        Grants::new(&manifest, &Allow { exec, ..Allow::default() }, &Limits::default(), Path::new("/w"))
     }
 
     fn program(path: &Path) {

@@ -322,8 +322,9 @@ fn configs_of_variants_that_fail_the_schema() {
      7 |   ]
        `----
       help: it is one of `trap`, `panic`, `loop`, `flood`, `allocate`, `exit`, `sleep`, `read_file`,
-            `write_file`, `get`, `env`, `env_all`, `secret`, `command`, `garbage_output`, `echo`,
-            `fail`, `stderr`, `recurse`, `log`
+            `write_file`, `get`, `post`, `connect`, `resolve`, `listen`, `datagram`, `env`, `env_all`,
+            `secret`, `command`, `wait_for_stop`, `long_output`, `use`, `garbage_output`, `echo`,
+            `fail`, `stderr`, `recurse`, `recurse_deep`, `log`
 
     3 errors in dcd.json
     "#);

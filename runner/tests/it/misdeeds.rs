@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::{Output, Project, Running};
@@ -61,8 +62,7 @@ fn what_breaks_is_an_error_of_its_step() {
     [TIME] panic |
     [TIME] panic | the fixture panics, as it was told
     [TIME] panic | note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace
-      plugin fixture failed in `run`: it trapped (`unreachable`), as a panic does
-      help: what it printed last says why, if it panicked; report it to the plugin's author
+      help: report it to the plugin's author
     !! panic  error, [TOOK]; the build goes on
     > exit
       plugin fixture failed in `run`: it ended itself with `exit` instead of giving an answer
@@ -85,8 +85,8 @@ fn memory_is_limited() {
     let (project, output) = run(Project::new().plugin("fixture"), &[json!({ "do": "allocate" })]);
     insta::assert_snapshot!(shown(&output), @r#"
     > allocate
-      plugin fixture failed in `run`: it used more than its limit of 256 MiB of memory
-      help: give it less to do at once; the limit is the same for every plugin
+      plugin fixture failed in `run`: it used more than its limit of 256MiB of memory
+      help: if it needs more, raise the limit: "plugins": {"fixture": {"limits": {"memory": "512MiB"}}}
     !! allocate  error, [TOOK]; the build goes on
     "#);
     assert_eq!(outcomes(&project)["allocate"], "error");
@@ -187,4 +187,33 @@ fn validate_runs_nothing() {
     let project = project.pipeline(json!({ "steps": [{ "name": "a", "uses": "fixture", "with": with }] }));
     insta::assert_snapshot!(project.run(&["validate"]).expect(0).out, @"dcd.json is valid: 1 step, 1 plugin");
     assert!(!project.path().join("x").exists() && !project.path().join(".dcd").exists());
+}
+
+#[test]
+fn a_plugin_that_is_to_stop_is_told_so() {
+    let project = Project::new().plugin("fixture").pipeline(json!({ "steps": [
+        { "name": "wait", "uses": "fixture", "with": { "do": "wait_for_stop" } },
+        { "name": "never", "run": "echo never" },
+        { "name": "always", "run": "echo put away", "if": "always()" },
+    ] }));
+    let run = project.spawn(&["run"]);
+    run.wait_for("| waiting");
+    run.signal(Signal::INT);
+    let output = run.finish();
+    assert!(output.expect(130).out.contains("| put away"), "{}", output.out);
+    assert_eq!(project.logs(&["1", "wait"]), b"waiting\ntold to stop\n");
+    let steps = project.show("1")["steps"].clone();
+    let outcome = |step: usize| steps[step]["outcome"].as_str().unwrap();
+    assert_eq!([outcome(0), outcome(1), outcome(2)], ["cancellation", "skip", "success"]);
+}
+
+#[test]
+fn a_plugin_is_told_that_its_time_is_over() {
+    let with = json!({ "do": "wait_for_stop" });
+    let project = Project::new().plugin("fixture").pipeline(json!({ "steps": [
+        { "name": "wait", "uses": "fixture", "with": with, "timeout": "300ms" },
+    ] }));
+    project.run(&["run"]).expect(124);
+    assert_eq!(project.logs(&["1", "wait"]), b"waiting\ntold to stop\n");
+    assert_eq!(project.show("1")["steps"][0]["outcome"], "timeout");
 }

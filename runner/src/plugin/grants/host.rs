@@ -48,10 +48,9 @@ impl Reach {
         let address = address.to_canonical();
         let inner = is_inner(address);
         match self {
-            Reach::Named => Ok(()),
             Reach::Private | Reach::Public if inner => Err("a loopback or link-local"),
             Reach::Public if is_private(address) => Err("a private"),
-            Reach::Private | Reach::Public => Ok(()),
+            Reach::Named | Reach::Private | Reach::Public => Ok(()),
         }
     }
 }
@@ -106,12 +105,10 @@ fn is_private(address: IpAddr) -> bool {
 
 /// The IPv4 address that a NAT64 (RFC 6052), 6to4 (RFC 3056) or IPv4-compatible address leads to.
 fn embedded(address: std::net::Ipv6Addr) -> Option<std::net::Ipv4Addr> {
-    let [a, b, c, d, e, f, high, low] = address.segments();
     let v4 = |high: u16, low: u16| std::net::Ipv4Addr::from((u32::from(high) << 16) | u32::from(low));
-    match [a, b, c, d, e, f] {
-        [0x64, 0xff9b, 0, 0, 0, 0] => Some(v4(high, low)),
-        [0x2002, ..] => Some(v4(b, c)),
-        [0, 0, 0, 0, 0, 0] if high != 0 => Some(v4(high, low)),
+    match address.segments() {
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => Some(v4(high, low)),
+        [0, 0, 0, 0, 0, 0, high, low] if high != 0 => Some(v4(high, low)),
         _ => None,
     }
 }

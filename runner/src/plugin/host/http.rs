@@ -13,10 +13,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper_util::client::legacy;
-use tokio::{
-    sync::OwnedSemaphorePermit,
-    time::{Instant, Sleep},
-};
+use tokio::{sync::OwnedSemaphorePermit, time::Sleep};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use crate::{
@@ -93,8 +90,7 @@ async fn send(
     };
     let between = limits.between_bytes_timeout.unwrap_or(BETWEEN_BYTES_TIMEOUT);
     let response = response.map(|body| {
-        let patience = Box::pin(tokio::time::sleep(between));
-        Arriving { body, left: body_limit, between, patience, warden, _permit: permit }.boxed_unsync()
+        Arriving { body, left: body_limit, between, patience: None, warden, _permit: permit }.boxed_unsync()
     });
     Ok((response, Box::new(async { Ok(()) }) as Sent))
 }
@@ -128,7 +124,8 @@ struct Arriving {
     body: Incoming,
     left: u64,
     between: Duration,
-    patience: Pin<Box<Sleep>>,
+    /// Runs while the guest waits.
+    patience: Option<Pin<Box<Sleep>>>,
     warden: Warden,
     _permit: OwnedSemaphorePermit,
 }
@@ -142,13 +139,14 @@ impl Body for Arriving {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) else {
-            return match self.patience.as_mut().poll(context) {
+            let between = self.between;
+            let patience = self.patience.get_or_insert_with(|| Box::pin(tokio::time::sleep(between)));
+            return match patience.as_mut().poll(context) {
                 Poll::Ready(()) => Poll::Ready(Some(Err(Error::ConnectionReadTimeout))),
                 Poll::Pending => Poll::Pending,
             };
         };
-        let until = Instant::now() + self.between;
-        self.patience.as_mut().reset(until);
+        self.patience = None;
         let Some(frame) = frame else { return Poll::Ready(None) };
         let length = frame.as_ref().ok().and_then(Frame::data_ref).map_or(0, Bytes::len) as u64;
         if length > self.left {

@@ -58,18 +58,24 @@ pub(crate) fn allow(wasi: &mut WasiCtxBuilder, warden: &Warden, sockets: &Socket
         Box::pin(async move {
             match purpose {
                 // Connecting asks for this first. It gives the socket no address that others could know.
-                SocketAddrUse::TcpBind => address.ip().is_unspecified() && address.port() == 0,
+                SocketAddrUse::TcpBind if address.ip().is_unspecified() && address.port() == 0 => true,
                 SocketAddrUse::TcpConnect => match connect(&warden, &names, address) {
                     Ok(to) => {
                         warden.used(|used| &mut used.tcp, &to);
                         true
                     }
                     Err(reason) => {
-                        warden.refuse(reason).await;
+                        warden.note_refusal(reason);
                         false
                     }
                 },
-                _ => false,
+                _ => {
+                    let name = &warden.name;
+                    warden.note_refusal(format!(
+                        "plugin {name} wanted others to connect to it, which no plugin may"
+                    ));
+                    false
+                }
             }
         })
     });
@@ -210,8 +216,8 @@ impl HostResolveAddressStream for View<'_> {
 
 fn ip(address: IpAddress) -> IpAddr {
     let ip: IpAddr = match address {
-        IpAddress::Ipv4((a, b, c, d)) => [a, b, c, d].into(),
-        IpAddress::Ipv6((a, b, c, d, e, f, g, h)) => [a, b, c, d, e, f, g, h].into(),
+        IpAddress::Ipv4(parts) => <[u8; 4]>::from(parts).into(),
+        IpAddress::Ipv6(parts) => <[u16; 8]>::from(parts).into(),
     };
     ip.to_canonical()
 }

@@ -77,10 +77,15 @@ impl Project {
     }
 
     /// [`Project::plugin`], with what it is allowed.
-    pub(crate) fn granted(mut self, name: &str, allow: &Value) -> Self {
+    pub(crate) fn granted(self, name: &str, allow: &Value) -> Self {
+        self.limited(name, allow, &json!({}))
+    }
+
+    /// [`Project::granted`], with limits.
+    pub(crate) fn limited(mut self, name: &str, allow: &Value, limits: &Value) -> Self {
         let file = format!("{name}.wasm");
         std::os::unix::fs::symlink(plugin_file(name), self.workspace.join(&file)).unwrap();
-        self.plugins.insert(name.to_owned(), json!({ "path": file, "allow": allow }));
+        self.plugins.insert(name.to_owned(), json!({ "path": file, "allow": allow, "limits": limits }));
         self
     }
 
@@ -153,6 +158,17 @@ impl Project {
         let mut script = self.clean(Command::new("script"));
         script.args(["-qec", command, "/dev/null"]).env("SHELL", "/bin/sh").stdin(Stdio::piped());
         script
+    }
+
+    /// Runs `dcd` where names mean what these lines say, in the form of `/etc/hosts`. `None` where no file system can
+    /// be mounted.
+    pub(crate) fn run_with_hosts(&self, hosts: &str, args: &str) -> Option<Output> {
+        fs::write(self.outside().join("hosts"), format!("127.0.0.1 localhost\n{hosts}")).unwrap();
+        let script = format!("mount --bind ../hosts /etc/hosts || exit 77; exec \"$DCD_BIN\" {args}");
+        let run = self.shell(&format!("unshare --mount --map-root-user sh -c '{script}'"));
+        let impossible = run.code == 77 || run.err.contains("unshare");
+        assert!(!impossible || std::env::var_os("CI").is_none(), "nothing can be mounted here: {}", run.err);
+        (!impossible).then_some(run)
     }
 
     /// A shell with `dcd` in `$DCD_BIN`.
