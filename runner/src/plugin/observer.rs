@@ -22,6 +22,7 @@ use crate::{
         locate::Located,
         step::{expect_kind, located_in, plugin_error},
     },
+    redact::Redactor,
 };
 
 /// How long an observer may take for one call.
@@ -33,6 +34,8 @@ pub struct ObserverPlugin {
     config: String,
     tail: Tail,
     given: Given,
+    /// What the plugin says may hold the secrets that it got.
+    redactor: Redactor,
 }
 
 /// An observer at work.
@@ -54,9 +57,10 @@ impl ObserverPlugin {
         expect_kind(located, Kind::BuildObserver, "`observers`")?;
         let compiled = host.compile(located, grants)?;
         let mut wrong = describe::schema(located, &compiled)?.check(with);
+        let redactor = Redactor::new(secrets.values().filter_map(|secret| secret.as_ref().ok()));
         let given = Given { secrets: Arc::new(secrets), ..Given::default() };
-        let plugin =
-            ObserverPlugin { compiled, config: with.value.to_string(), tail: Tail::default(), given };
+        let (config, tail) = (with.value.to_string(), Tail::default());
+        let plugin = ObserverPlugin { compiled, config, tail, given, redactor };
         if wrong.is_empty() {
             wrong = plugin.validate(with)?;
         }
@@ -114,12 +118,17 @@ impl ObserverPlugin {
         if !said.is_empty() {
             error.message = format!("{}; it said: {said}", error.message);
         }
+        self.redactor.string(&mut error.message);
         error
     }
 
     /// The plugin answered with an error.
     fn refused(&self, error: Error) -> PluginError {
         let mut error = plugin_error(&self.compiled.name, error);
+        self.redactor.string(&mut error.message);
+        if let Some(help) = &mut error.help {
+            self.redactor.string(help);
+        }
         error.help = error.help.or(self.compiled.lacking.as_deref().map(str::to_owned));
         error
     }
