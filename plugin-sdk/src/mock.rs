@@ -97,6 +97,8 @@ pub struct Progress {
 /// Runs a step as the runner does: reads the configuration, has it validated, and then does the work.
 ///
 /// What [`StepType::validate`] finds is [`Error::InvalidConfig`] here, as is what cannot be read.
+// By value: so a test's `json!` reads best.
+#[allow(clippy::needless_pass_by_value)]
 pub fn run<T: StepType>(config: serde_json::Value, cx: StepContext) -> Result<StepOutput, StepError> {
     let config: T::Config = crate::parse(&config.to_string())?;
     let wrong = T::validate(&config);

@@ -146,7 +146,8 @@ fn digest(path: &Path) -> std::io::Result<(String, u64)> {
         hash.update(&buffer[..read]);
         size += read as u64;
     }
-    let hex = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let digits = hash.finalize().into_iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
+    let hex = digits.map(|digit| char::from_digit(digit.into(), 16).unwrap_or_default()).collect();
     Ok((hex, size))
 }
 

@@ -50,15 +50,10 @@ impl Plan {
         if config.files.is_empty() {
             findings.add("/files", "an archive of nothing is of no use");
         }
-        let name = config.dest.to_ascii_lowercase();
-        let format = match () {
-            () if name.ends_with(".tar.gz") || name.ends_with(".tgz") => Format::TarGz,
-            () if std::path::Path::new(&name).extension().is_some_and(|end| end == "zip") => Format::Zip,
-            () => {
-                findings.add("/dest", "its ending says what it is: .tar.gz, .tgz or .zip");
-                Format::Zip
-            }
-        };
+        let format = Format::of(&config.dest).unwrap_or_else(|| {
+            findings.add("/dest", "its ending says what it is: .tar.gz, .tgz or .zip");
+            Format::Zip
+        });
         let level = config.level.unwrap_or(6);
         if level > 9 {
             findings.add("/level", "it is a number from 0 to 9");
@@ -78,6 +73,15 @@ impl Plan {
             Some(prefix) => format!("{prefix}/{below}"),
             None => below.to_owned(),
         })
+    }
+}
+
+impl Format {
+    /// By the ending of the archive's name.
+    fn of(dest: &str) -> Option<Self> {
+        let endings = [(".tar.gz", Self::TarGz), (".tgz", Self::TarGz), (".zip", Self::Zip)];
+        let dest = dest.to_ascii_lowercase();
+        endings.into_iter().find(|(ending, _)| dest.ends_with(ending)).map(|(_, format)| format)
     }
 }
 

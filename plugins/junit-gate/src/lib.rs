@@ -98,7 +98,7 @@ mod tests {
 
     use super::*;
 
-    fn run(config: &Value, steps: Value) -> Result<StepOutput, StepError> {
+    fn run(config: &Value, steps: &Value) -> Result<StepOutput, StepError> {
         let mut cx = StepContext::default();
         cx.facts = json!({ "steps": steps });
         JunitGate::run(dcd_plugin_sdk::parse(&config.to_string())?, cx)
@@ -121,7 +121,7 @@ mod tests {
         })
     }
 
-    fn failure(config: &Value, steps: Value) -> String {
+    fn failure(config: &Value, steps: &Value) -> String {
         match run(config, steps) {
             Err(StepError::Failed(fault)) => fault.message,
             other => format!("{other:?}"),
@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn within_its_thresholds_it_counts() {
         let output =
-            run(&json!({ "max_failures": 2, "max_flaky": 2, "max_skipped": 1, "min_tests": 11 }), steps());
+            run(&json!({ "max_failures": 2, "max_flaky": 2, "max_skipped": 1, "min_tests": 11 }), &steps());
         let output = output.unwrap_or_default();
         let get = |name| output.get(name).and_then(|value| value.as_u64());
         assert_eq!(
@@ -144,20 +144,20 @@ mod tests {
     fn every_threshold_that_does_not_hold_is_said() {
         let config = json!({ "max_flaky": 1, "max_skipped": 0, "min_tests": 12 });
         assert_eq!(
-            failure(&config, steps()),
+            failure(&config, &steps()),
             "2 tests failed, and at most 0 may; 2 tests flaky, and at most 1 may be; \
              1 test skipped, and at most 0 may be; 11 tests recorded, and 12 must be at least"
         );
-        assert_eq!(failure(&json!({}), json!({})), "0 tests recorded, and 1 must be at least");
+        assert_eq!(failure(&json!({}), &json!({})), "0 tests recorded, and 1 must be at least");
     }
 
     #[test]
     fn only_the_steps_that_are_named_count() {
-        let of = |names: &[&str]| failure(&json!({ "steps": names, "min_tests": 99 }), steps());
+        let of = |names: &[&str]| failure(&json!({ "steps": names, "min_tests": 99 }), &steps());
         assert_eq!(of(&["test (b)"]), "5 tests recorded, and 99 must be at least");
         assert!(of(&["test"]).ends_with("10 tests recorded, and 99 must be at least"));
         assert!(of(&["build"]).ends_with("0 tests recorded, and 99 must be at least"));
-        let unknown = run(&json!({ "steps": ["build", "unit"] }), steps());
+        let unknown = run(&json!({ "steps": ["build", "unit"] }), &steps());
         let Err(StepError::Broken(Error::InvalidConfig(wrong))) = unknown else { unreachable!() };
         assert_eq!(wrong[0].pointer, "/steps/1");
         assert!(wrong[0].message.contains("build, lint, test (a), test (b)"), "{}", wrong[0].message);

@@ -77,10 +77,10 @@ impl Times {
         let mut findings = Findings::default();
         match (&config.url_secret, &config.url_env) {
             (None, None) => {
-                findings.add("", "say where the webhook's URL comes from: `url_secret` or `url_env`")
+                findings.add("", "say where the webhook's URL comes from: `url_secret` or `url_env`");
             }
             (Some(_), Some(_)) => {
-                findings.add("/url_env", "the URL comes from one place: `url_secret` or this")
+                findings.add("/url_env", "the URL comes from one place: `url_secret` or this");
             }
             _ => {}
         }

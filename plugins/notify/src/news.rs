@@ -139,7 +139,7 @@ impl News {
 mod tests {
     use super::*;
 
-    fn news(steps: Value) -> News {
+    fn news(steps: &Value) -> News {
         let mut cx = StepContext::default();
         cx.component = "shop".into();
         cx.build_number = Some(12);
@@ -158,8 +158,8 @@ mod tests {
             "a": { "conclusion": "success" }, "b": { "conclusion": "error" }, "c": { "conclusion": "failure" },
             "d": { "outcome": "failure", "conclusion": "success" }, "e": { "conclusion": "skip" },
         });
-        assert_eq!(news(steps).text(), "shop #12: error: b, c (1a2b3c4, by ada <a@example.com>)");
-        let good = news(json!({}));
+        assert_eq!(news(&steps).text(), "shop #12: error: b, c (1a2b3c4, by ada <a@example.com>)");
+        let good = news(&json!({}));
         assert_eq!(good.text(), "shop #12: success so far (1a2b3c4, by ada <a@example.com>)");
         let wanted = json!({ "text": ":white_check_mark: shop #12: success so far (1a2b3c4, by ada &lt;a@example.com&gt;)" });
         assert_eq!(good.message(To::Slack, None), wanted);
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_card_has_the_facts_that_are_known() {
-        let card = news(json!({ "t": { "conclusion": "failure" } })).message(To::Teams, Some("oh *no*"));
+        let card = news(&json!({ "t": { "conclusion": "failure" } })).message(To::Teams, Some("oh *no*"));
         let body = &card["attachments"][0]["content"]["body"];
         assert_eq!((&body[0]["text"], &body[0]["color"]), (&json!("oh *no*"), &json!("attention")));
         let titles: Vec<_> =

@@ -67,6 +67,8 @@ fn environment(config: &Config, workspace: &Path) -> Result<Environment<'static>
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_syntax(syntax);
+    // So an error names what is not defined.
+    environment.set_debug(true);
     // What is made is seldom a web page; `|e` and `|tojson` escape where it is wanted.
     environment.set_auto_escape_callback(|_| AutoEscape::None);
     let workspace = workspace.to_owned();
@@ -90,21 +92,19 @@ fn render(environment: &Environment<'_>, src: &str, config: &Config) -> Result<S
 
 /// Where the error is, of an included template too, and what it is.
 fn explained(src: &str, error: &minijinja::Error) -> Fault {
-    let mut message = String::new();
+    let mut said = Vec::new();
     let mut next = Some(error);
     while let Some(error) = next {
         let place = match (error.name(), error.line()) {
-            (Some(name), Some(line)) => format!("{name}:{line}: "),
-            _ => format!("{src}: "),
+            (Some(name), Some(line)) => format!("{name}:{line}"),
+            _ => src.to_owned(),
         };
-        let what = error
-            .detail()
-            .map_or_else(|| error.kind().to_string(), |detail| format!("{}: {detail}", error.kind()));
-        let separator = if message.is_empty() { "" } else { "; " };
-        message.push_str(&format!("{separator}{place}{what}"));
+        let kind = error.kind();
+        let what = error.detail().map_or_else(|| kind.to_string(), |detail| format!("{kind}: {detail}"));
+        said.push(format!("{place}: {what}"));
         next = std::error::Error::source(error).and_then(|source| source.downcast_ref());
     }
-    let fault = Fault::new(message);
+    let fault = Fault::new(said.join("; "));
     match error.kind() {
         ErrorKind::UndefinedError => {
             fault.help("add it to `vars`, or write `NAME | default(…)` where it may be missing")
@@ -178,7 +178,7 @@ mod tests {
             workspace(&[("a.j2", "fine"), ("b.j2", "x\n\n{{ tag.minor }}\n"), ("c.j2", "{% if %}")])?;
         let both = json!({ "files": [{ "src": "a.j2" }, { "src": "b.j2" }], "vars": { "tag": {} } });
         let Err(StepError::Failed(fault)) = run(&workspace, &both) else { unreachable!() };
-        assert!(fault.message.starts_with("b.j2:3: undefined value"), "{}", fault.message);
+        assert_eq!(fault.message, "b.j2:3: undefined value: `tag.minor` is undefined");
         assert!(fault.help.is_some() && !workspace.path().join("a").exists());
         let broken = run(&workspace, &json!({ "files": [{ "src": "c.j2" }] }));
         assert!(

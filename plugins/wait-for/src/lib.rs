@@ -39,6 +39,9 @@ impl StepType for WaitFor {
 
 dcd_plugin_sdk::export_step!(WaitFor, asks: { http: "to ask the URL", tcp: "to connect to the port" });
 
+/// How long the last look may take: one that had no time would see nothing.
+const LAST_LOOK: Duration = Duration::from_secs(1);
+
 /// What one look found.
 enum Seen {
     /// It is ready.
@@ -57,7 +60,7 @@ fn until_ready(plan: &Plan, cx: &StepContext) -> Result<StepOutput, StepError> {
         }
         tries += 1;
         let left = plan.timeout.saturating_sub(start.elapsed());
-        match look(plan, cx, plan.attempt_timeout.min(left).max(Duration::from_millis(1)))? {
+        match look(plan, cx, plan.attempt_timeout.min(left.max(LAST_LOOK)))? {
             Seen::Ready(how) => {
                 let waited = start.elapsed();
                 println!("{label}: {how}");

@@ -146,6 +146,7 @@ mod connect {
 
     use crate::Seen;
 
+    #[allow(clippy::unnecessary_wraps, reason = "as in a plugin, where it can fail")]
     pub(super) fn look(host: &str, port: u16, limit: Duration, _: &StepContext) -> Result<Seen, StepError> {
         let Ok(mut addresses) = (host, port).to_socket_addrs() else {
             return Ok(Seen::NotYet("its name is not known".to_owned()));

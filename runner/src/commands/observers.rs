@@ -89,18 +89,18 @@ impl Observers {
                 biased;
                 done = work => match done {
                     Ok(Ok(())) => None,
-                    Ok(Err(error)) => Some(help(error)),
-                    Err(error) => Some(format!("it broke: {error}")),
+                    Ok(Err(error)) => Some(complaint(error)),
+                    Err(error) => Some(format!("observer {name} broke: {error}")),
                 },
-                Some(_) = interrupts.recv() => Some("it was not waited for".to_owned()),
+                Some(_) = interrupts.recv() => Some(format!("observer {name} was not waited for")),
                 () = tokio::time::sleep_until(until) => {
                     let patience = text::duration(PATIENCE);
-                    Some(format!("it was still at work {patience} after the build, and is not waited for"))
+                    Some(format!("observer {name} was still at work {patience} after the build's end"))
                 }
             };
             stop.abort();
             if let Some(problem) = problem {
-                output::warn(&self.redactor.text(&format!("observer {name}: {problem}")));
+                output::warn(&self.redactor.text(&problem));
             }
             match missed.load(Ordering::Relaxed) {
                 0 => {}
@@ -145,7 +145,7 @@ async fn follow(
     objection.map_or(closed, Err)
 }
 
-fn help(error: PluginError) -> String {
+fn complaint(error: PluginError) -> String {
     let help = error.help.map(|help| format!("\nhelp: {help}")).unwrap_or_default();
-    format!("{}{help}", error.message)
+    format!("observer {}{help}", error.message)
 }

@@ -174,7 +174,7 @@ impl Compiled {
         let lacking = grants.lacking(manifest).map(Into::into);
         let grants = Arc::new(grants);
         let client = Client::answered_by(grants.clone(), answers);
-        Compiled { lacking, client, grants, ..self.clone() }
+        Compiled { grants, lacking, client, ..self.clone() }
     }
 
     /// For an instance that does its work.

@@ -21,6 +21,7 @@ use crate::{
         guest::{Guest, Io, Tail},
         locate::Located,
         step::{expect_kind, located_in, plugin_error},
+        warden::Warden,
     },
     redact::Redactor,
 };
@@ -103,7 +104,7 @@ impl ObserverPlugin {
             let answer = guest.dcd_plugin_observer().call_open(&mut store, &self.config, build).await?;
             Ok((guest, answer))
         });
-        let (guest, answer) = opened.await.map_err(|error| self.broken(error))?;
+        let (guest, answer) = opened.await.map_err(|error| self.broken(&warden, error))?;
         answer.map_err(|error| self.refused(error))?;
         Ok(Observing { plugin: self, store, guest })
     }
@@ -113,9 +114,10 @@ impl ObserverPlugin {
     }
 
     /// The instance trapped or took too long.
-    fn broken(&self, mut error: PluginError) -> PluginError {
+    fn broken(&self, warden: &Warden, mut error: PluginError) -> PluginError {
         let said = self.tail.take();
-        if !said.is_empty() {
+        // What a panic said is in the message.
+        if !said.is_empty() && warden.panic().is_none() {
             error.message = format!("{}; it said: {said}", error.message);
         }
         self.redactor.string(&mut error.message);
@@ -158,7 +160,7 @@ impl Observing {
         let warden = self.store.data().warden.clone();
         let calling = call(self.guest.dcd_plugin_observer(), &mut self.store);
         let answer = limited(&warden, what, self.plugin.limit(), calling).await;
-        let answer = answer.map_err(|error| self.plugin.broken(error))?;
+        let answer = answer.map_err(|error| self.plugin.broken(&warden, error))?;
         Ok(answer.map_err(|error| self.plugin.refused(error)))
     }
 }

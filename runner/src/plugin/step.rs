@@ -93,6 +93,7 @@ impl StepPlugin {
     }
 
     /// The same plugin with these grants instead, whose requests `answers` answers and not the network.
+    #[must_use]
     pub fn rehearsal(&self, manifest: &Manifest, grants: Grants, answers: Arc<dyn Answers>) -> Self {
         let compiled = self.compiled.rehearsal(manifest, grants, answers);
         StepPlugin { compiled, schema: self.schema.clone() }
@@ -165,8 +166,10 @@ async fn attempt(
     let warden = plugin.warden(Io::Step { messages: messages.clone(), step, cancelled: cancelled.clone() });
     let programs = request.workshop.running.clone();
     let answer = tokio::select! {
-        answer = run(&plugin, request, &warden) => answer,
+        // First: what was said before the start is known to the plugin's first question.
+        biased;
         () = killed(control, &cancelled, &programs) => Ok(Err(StepError::Cancelled)),
+        answer = run(&plugin, request, &warden) => answer,
     };
     // Who denies says what would allow it.
     let denied = matches!(answer, Ok(Err(StepError::Broken(Error::Denied(_)))));

@@ -6,9 +6,12 @@ use serde_json::{Value, json};
 
 use crate::support::{Answer, Project, Server};
 
-fn observed(with: Value) -> Project {
+fn observed(mut with: Value) -> Project {
     let project = Project::new();
     let workspace = project.path().display().to_string();
+    if let Some(file) = with["file"].as_str() {
+        with["file"] = json!(format!("{workspace}/{file}"));
+    }
     project.granted("fixture-observer", &json!({ "fs": [{ "path": workspace, "access": "rw" }] })).pipeline(json!({
         "name": "release",
         "component": "shop",
@@ -33,7 +36,18 @@ fn an_observer_is_told_of_all_but_the_output() {
     let kinds: Vec<_> = kinds.iter().map(|line| line.trim_end()).collect();
     let [first, middle @ .., last] = &kinds[..] else { panic!("{told}") };
     assert_eq!((*first, *last), ("open shop release", "close"));
-    insta::assert_snapshot!(middle.join("\n"), @"");
+    insta::assert_snapshot!(middle.join("\n"), @r#"
+    0 build.started
+    1 build.numbered
+    2 build.facts
+    3 attempt.started a
+    5 attempt.finished a
+    6 step.finished a
+    7 attempt.started b
+    8 attempt.finished b
+    9 step.finished b
+    10 build.finished
+    "#);
     assert!(!told.contains("s3cr3t"), "{told}");
     let id = project.show("1")["id"].as_str().unwrap().replace('-', "");
     assert!(told.starts_with(&format!("open shop release {id}\n")), "the trace is the build's own: {told}");
@@ -51,7 +65,19 @@ fn no_misdeed_harms_the_build() {
     let cases =
         [("open", "fail"), ("observe", "fail"), ("close", "fail"), ("open", "panic"), ("observe", "panic")];
     let said: Vec<_> = cases.iter().map(|(at, misdeed)| warning(at, misdeed)).collect();
-    insta::assert_snapshot!(said.join("\n"), @"");
+    insta::assert_snapshot!(said.join("\n"), @r#"
+    warning: observer plugin fixture-observer: the fixture fails in open, as it was told
+
+    warning: observer plugin fixture-observer: the fixture fails in observe, as it was told
+
+    warning: observer plugin fixture-observer: the fixture fails in close, as it was told
+
+    warning: observer plugin fixture-observer failed in `open`: it panicked: the fixture panics in open, as it was told (at fixture-observer/src/lib.rs:38)
+    help: report it to the plugin's author
+
+    warning: observer plugin fixture-observer failed in `observe`: it panicked: the fixture panics in observe, as it was told (at fixture-observer/src/lib.rs:38)
+    help: report it to the plugin's author
+    "#);
 }
 
 #[test]
@@ -61,7 +87,7 @@ fn a_slow_observer_is_not_waited_for() {
     let output = project.run(&["run"]);
     output.expect(0);
     assert!(started.elapsed().as_secs() < 60, "it took {:?}", started.elapsed());
-    insta::assert_snapshot!(output.err, @"");
+    insta::assert_snapshot!(output.err, @"warning: observer fixture-observer was still at work [TOOK] after the build's end");
 }
 
 #[test]
@@ -69,7 +95,15 @@ fn a_wrong_config_is_found_before_the_build() {
     let project = observed(json!({ "at": "never" }));
     let output = project.run(&["run"]);
     output.expect(2);
-    insta::assert_snapshot!(output.err, @"");
+    insta::assert_snapshot!(output.err, @r#"
+     x `at` of plugin fixture-observer: there is no call `never`
+      ,-[dcd.json:8:15]
+    7 |       "with": {
+    8 |         "at": "never"
+      :               ^^^^^^^
+    9 |       }
+      `----
+    "#);
     assert!(project.journals().is_empty());
 }
 

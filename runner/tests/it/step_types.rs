@@ -36,8 +36,7 @@ fn body(request: &str) -> Value {
     serde_json::from_str(request.split_once("\r\n\r\n").unwrap().1).unwrap()
 }
 
-/// Answers that the server gives once it is asked for them.
-fn redirect(to: String) -> Answer {
+fn redirect(to: &str) -> Answer {
     Answer { headers: format!("location: {to}\r\n").leak(), ..Answer::new("302 Found", "") }
 }
 
@@ -45,7 +44,7 @@ fn redirect(to: String) -> Answer {
 fn http_follows_redirects_to_what_is_granted() {
     let there = Server::start([Answer::new("200 OK", "there")]);
     let secret = Server::start([Answer::new("200 OK", "never")]);
-    let here = Server::start([redirect(format!("{}/x", there.origin())), redirect(secret.origin())]);
+    let here = Server::start([redirect(&format!("{}/x", there.origin())), redirect(&secret.origin())]);
     let grants = json!({ "http": [here.origin(), there.origin()], "fs": [{ "path": ".", "access": "rw" }] });
     let with =
         json!({ "url": here.origin(), "headers": { "authorization": "Bearer s" }, "save_to": "got/it.txt" });
@@ -80,6 +79,34 @@ fn http_sends_files_and_forms() {
     );
     assert!(requests[1].contains("content-type: application/x-www-form-urlencoded\r\n"), "{}", requests[1]);
     assert!(requests[1].ends_with("\r\n\r\na+b=c%26d"), "{}", requests[1]);
+}
+
+#[test]
+fn http_sends_secrets_and_never_prints_them() {
+    // The server says what it was told.
+    let server = Server::start([Answer::new("400 Bad Request", "no such token: t0p-s3cr3t")]);
+    let grants = json!({ "http": [server.origin()], "secrets": ["TOKEN"] });
+    let project =
+        Project::new().granted("http", &grants).granted("notify", &grants).env("TOKEN", "t0p-s3cr3t");
+    let with = json!({
+        "url": server.origin(), "auth": { "bearer": "TOKEN" }, "headers": { "x-key": { "secret": "TOKEN", "prefix": "k=" } },
+    });
+    let steps = json!([
+        { "name": "a", "uses": "http", "with": with },
+        { "name": "b", "needs": [], "uses": "notify", "with": { "to": "slack", "url_secret": "OTHER" } },
+    ]);
+    let secrets = json!({ "TOKEN": { "env": "TOKEN" }, "OTHER": { "env": "TOKEN" } });
+    let project = project.pipeline(json!({ "secrets": secrets, "steps": steps }));
+    let run = project.run(&["run", "--jobs", "1"]);
+    let head = server.requests().remove(0).to_lowercase();
+    assert!(
+        head.contains("authorization: bearer t0p-s3cr3t\r\n") && head.contains("x-key: k=t0p-s3cr3t\r\n"),
+        "{head}"
+    );
+    let out = &run.expect(3).out;
+    assert!(out.contains("the answer: no such token: ***") && !out.contains("t0p"), "{out}");
+    assert!(!String::from_utf8(project.logs(&["1"])).unwrap().contains("t0p"));
+    assert!(out.contains(r#"{"notify": {"allow": {"secrets": ["OTHER"]}}}"#), "{out}");
 }
 
 #[test]
@@ -196,7 +223,7 @@ fn template_fails_at_what_is_not_defined_and_writes_nowhere_else() {
         .file("out/keep", "");
     let (project, run) =
         step(project, "template", &json!({ "files": [{ "src": "t/a.j2", "dest": "out/a" }] }), 1);
-    assert!(run.out.contains("t/a.j2:2: undefined value"), "{}", run.out);
+    assert!(run.out.contains("t/a.j2:2: undefined value: `missing` is undefined"), "{}", run.out);
     let (project, _) =
         step(project, "template", &json!({ "files": [{ "src": "t/b.j2", "dest": "else/b" }] }), 3);
     assert!(!project.path().join("else").exists());
@@ -325,6 +352,22 @@ fn notify_tells_slack() {
     assert_eq!(body(&requests[1]), json!({ "text": wanted }));
     let (_, requests) = told("slack", &json!({ "text": "build ${{ build.number }} is <out>" }));
     assert_eq!(body(&requests[1]), json!({ "text": "build 1 is <out>" }));
+}
+
+#[test]
+fn notify_takes_its_url_from_a_secret() {
+    let server = Server::start([Answer::new("404 Not Found", "no_team")]);
+    let hook = format!("{}/services/T0/s3cr3t", server.origin());
+    let grants = json!({ "http": [server.origin()], "secrets": ["HOOK"] });
+    let project = Project::new().granted("notify", &grants).env("HOOK_URL", &hook).pipeline(json!({
+        "secrets": { "HOOK": { "env": "HOOK_URL" } },
+        "steps": [{ "name": "a", "uses": "notify", "with": { "to": "slack", "url_secret": "HOOK" } }],
+    }));
+    project.run(&["run"]).expect(1);
+    assert!(server.requests()[0].starts_with("POST /services/T0/s3cr3t HTTP/1.1\r\n"));
+    let wanted =
+        format!("POST {}/... answered 404 Not Found: nobody was told; the answer: no_team", server.origin());
+    assert_eq!(problem(&project), wanted);
 }
 
 #[test]

@@ -90,16 +90,16 @@ const BOTH: &[Template] = &[
     ("Cargo.toml", include_str!("templates/Cargo.toml.template"), "the package, and how small it is built"),
     (".cargo/config.toml", include_str!("templates/cargo-config.toml"), "the alias `cargo wasm`"),
     ("rust-toolchain.toml", include_str!("templates/rust-toolchain.toml"), "the target, for rustup"),
-    (".gitignore", include_str!("templates/gitignore"), ""),
+    (".gitignore", include_str!("templates/gitignore"), "what git leaves out"),
     ("Dockerfile", include_str!("templates/Dockerfile.template"), "an image with the plugin"),
-    (".dockerignore", include_str!("templates/dockerignore"), ""),
+    (".dockerignore", include_str!("templates/dockerignore"), "what the image needs not"),
 ];
 
 const STEP: &[Template] = &[
     ("src/lib.rs", include_str!("templates/step/lib.rs"), "the plugin, and its native tests"),
     ("tests/cases.json", include_str!("templates/step/cases.json"), "cases for the component"),
     ("dcd.json", include_str!("templates/step/dcd.json"), "a pipeline to try it with"),
-    ("README.md", include_str!("templates/step/README.md"), ""),
+    ("README.md", include_str!("templates/step/README.md"), "what is where"),
 ];
 
 const HISTORY: &[Template] = &[
@@ -112,7 +112,7 @@ const HISTORY: &[Template] = &[
     ("src/store.rs", include_str!("templates/history/store.rs"), "where builds are kept"),
     ("tests/backend.json", include_str!("templates/history/backend.json"), "how it is opened to be tested"),
     ("dcd.json", include_str!("templates/history/dcd.json"), "a pipeline to try it with"),
-    ("README.md", include_str!("templates/history/README.md"), ""),
+    ("README.md", include_str!("templates/history/README.md"), "what is where"),
 ];
 
 pub(super) fn new(args: &NewArgs) -> Result<Exit, CommandError> {

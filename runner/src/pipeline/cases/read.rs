@@ -7,7 +7,7 @@ use super::{BackendSetup, Case, End, Expect, FakeAnswer, FakeCommand, WORKSPACE,
 use crate::{
     event::Outcome,
     pipeline::{
-        Allow, Diagnostic, Json, Limits, Source, Wrong,
+        Allow, Diagnostic, Json, Source, Wrong,
         declare::read_secrets,
         diagnostic::printable,
         grants::{ALLOW, read_allow},
@@ -220,7 +220,7 @@ pub(super) fn setup(reader: &mut Reader<'_>, root: &Value<'_>) -> Option<Backend
     Some(BackendSetup {
         with: with(reader, &fields)?,
         allow: allow(reader, &fields),
-        limits: limits.unwrap_or_else(Limits::default),
+        limits: limits.unwrap_or_default(),
         secrets: fields.get("secrets").map(|value| read_secrets(reader, value)).unwrap_or_default(),
     })
 }

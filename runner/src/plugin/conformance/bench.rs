@@ -41,17 +41,7 @@ impl Bench {
 
     /// A build of the check's component.
     pub(super) fn build(&self) -> NewBuild {
-        self.build_of(&self.component)
-    }
-
-    pub(super) fn build_of(&self, component: &str) -> NewBuild {
-        NewBuild {
-            component: component.to_owned(),
-            run_id: run_id(),
-            started_at: now(),
-            lease_ttl_ms: LONG,
-            metadata: r#"{"pipeline":"conformance"}"#.to_owned(),
-        }
+        build_of(&self.component)
     }
 
     /// Lists what is the check's.
@@ -65,9 +55,15 @@ impl Bench {
     }
 }
 
-/// A build's id, as a runner makes it.
-pub(super) fn run_id() -> String {
-    uuid::Uuid::now_v7().to_string()
+/// A build that begins now.
+pub(super) fn build_of(component: &str) -> NewBuild {
+    NewBuild {
+        component: component.to_owned(),
+        run_id: uuid::Uuid::now_v7().to_string(),
+        started_at: now(),
+        lease_ttl_ms: LONG,
+        metadata: r#"{"pipeline":"conformance"}"#.to_owned(),
+    }
 }
 
 pub(super) fn now() -> u64 {

@@ -37,6 +37,8 @@ impl Instance {
         Instance { plugin, runtime }
     }
 
+    // By value: closures are written where they are called.
+    #[allow(clippy::needless_pass_by_value)]
     fn call<T>(
         &mut self,
         what: &'static str,

@@ -2,7 +2,7 @@
 
 use super::{
     Checked,
-    bench::{Bench, events, holds, now, pause, same},
+    bench::{Bench, build_of, events, holds, now, pause, same},
     instance::Instance,
 };
 use crate::plugin::bindings::history::{
@@ -116,7 +116,7 @@ pub(super) fn everywhere(bench: &Bench) -> Checked {
     let mut one = bench.instance();
     let components = ["one", "two"].map(|name| format!("{}/{name}", bench.component));
     for component in &components {
-        one.begin(&bench.build_of(component))?;
+        one.begin(&build_of(component))?;
     }
     // Others may begin builds meanwhile, too.
     let filter = BuildFilter { component: None, started_after: Some(start.saturating_sub(1)), ..bench.own() };

@@ -4,7 +4,7 @@ use std::thread;
 
 use super::{
     Checked,
-    bench::{Bench, LONG, events, holds, now, same},
+    bench::{Bench, LONG, build_of, events, holds, now, same},
 };
 use crate::plugin::bindings::history::{
     dcd::plugin::build_types::{Build, BuildId, Status},
@@ -39,7 +39,7 @@ pub(super) fn from_one(bench: &Bench) -> Checked {
 pub(super) fn per_component(bench: &Bench) -> Checked {
     let mut one = bench.instance();
     for name in ["a", "A", "a.b", "a/b", "a_b", "a-b", "a/b/1"] {
-        let build = bench.build_of(&format!("{}/{name}", bench.component));
+        let build = build_of(&format!("{}/{name}", bench.component));
         let first = one.begin(&build)?;
         same(&format!("the first number of {}", build.component), &first.build.number, &1)?;
         same("its component", &first.build.component, &build.component)?;
@@ -50,7 +50,7 @@ pub(super) fn per_component(bench: &Bench) -> Checked {
     let build = bench.build();
     one.begin(&build)?;
     let other = NewBuild { component: format!("{}/other", bench.component), ..build };
-    one.begin(&bench.build_of(&other.component))?;
+    one.begin(&build_of(&other.component))?;
     same("the number of a run that another component has, too", &one.begin(&other)?.build.number, &2)
 }
 

@@ -72,7 +72,9 @@ pub(super) fn test(args: &PluginTestArgs, directory: &Path, located: &Located) -
     };
     conformance::run(&host, &plugin, &component, |check| chosen(check.name), tell).map_err(|error| {
         CommandError::environment(format!("the backend cannot be opened: {}", error.message)).help(
-            error.help.unwrap_or_else(|| format!("say how to open it, in {CONFIG} or with --config FILE")),
+            error.help.unwrap_or_else(|| {
+                format!("how it is opened is said in {CONFIG}, or in a file that --config names")
+            }),
         )
     })?;
     told?;

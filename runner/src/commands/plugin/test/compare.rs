@@ -77,13 +77,13 @@ fn compare_outputs(expected: &Value, got: &BTreeMap<String, Value>) -> Vec<Strin
     let expected = expected.as_object().unwrap_or(&none);
     let mut wrong = Vec::new();
     for (name, value) in expected {
-        match got.get(name) {
-            Some(given) if given == value => {}
+        wrong.extend(match got.get(name) {
+            Some(given) if given == value => None,
             Some(given) => {
-                wrong.push(format!("outputs.{name}: got {}, expected {value}", clipped(&given.to_string())))
+                Some(format!("outputs.{name}: got {}, expected {value}", clipped(&given.to_string())))
             }
-            None => wrong.push(format!("outputs.{name}: not given, expected {value}")),
-        }
+            None => Some(format!("outputs.{name}: not given, expected {value}")),
+        });
     }
     for (name, given) in got.iter().filter(|(name, _)| !expected.contains_key(*name)) {
         wrong.push(format!("outputs.{name}: got {}, which is not expected", clipped(&given.to_string())));

@@ -35,7 +35,7 @@ use crate::{
 /// Where cases are, unless files are named.
 const CASES: &str = "tests";
 /// How long a case may take.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 pub(super) fn test(args: &PluginTestArgs, directory: &Path, located: &Located) -> Result<Exit, CommandError> {
     if let Some(config) = &args.config {
@@ -218,7 +218,7 @@ impl Heard {
         match content {
             StepContent::Output(bytes) => self.output.extend_from_slice(&bytes),
             StepContent::Log(StepLog { level, message, .. }) => {
-                self.log.push_str(&format!("{level}: {message}\n"))
+                self.log.push_str(&format!("{level}: {message}\n"));
             }
             StepContent::Finished(end) => return Some(*end),
             // Not of interest, or not a plugin's.
