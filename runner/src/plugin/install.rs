@@ -64,7 +64,8 @@ pub fn prepare(
     let wasm = destination(&located, options.directory);
     let (grants, grants_change) = grants(&located, &wasm, allow, options)?;
     let lacking = lacking(&located.manifest, &grants.file.allow);
-    if grants.file.locked && !lacking.is_empty() {
+    // Some of what a plugin asks for may be for what this team never does with it; all of it is not.
+    if grants.file.locked && !lacking.is_empty() && lacking.len() == located.manifest.asks.len() {
         return Err(locked_without(&located, &lacking, options));
     }
     // Compiled for here, too, when it is for elsewhere: it says of its config what only it knows.
@@ -191,18 +192,23 @@ fn locked_without(located: &Located, lacking: &[(String, String)], options: &Opt
         format!("--dir {} ", options.directory.display())
     };
     PluginError::new(format!(
-        "plugin {} asks for {} and is granted none, and as it is locked no pipeline can grant it",
+        "plugin {} asks for {} and is granted nothing, and as it is locked no pipeline can grant it",
         located.manifest.name,
         kinds.join(", ")
     ))
     .help(format!(
-        "grant it here: `dcd plugin install --locked {} {directory}{}`",
+        "grant it here what it needs: `dcd plugin install --locked {} {directory}{}`",
         options_for(lacking),
         located.path.display()
     ))
 }
 
 impl Ready {
+    /// No pipeline grants it more.
+    pub fn is_locked(&self) -> bool {
+        self.grants.file.locked
+    }
+
     /// The triple that it was compiled for.
     pub fn target(&self) -> &str {
         &self.sidecar.target

@@ -371,14 +371,15 @@ fn configs_that_fail_the_schema() {
        `----
       help: `url`: Where to send it: an `http` or `https` URL. Its origin must be granted
 
-      x `headers.accept` of plugin http must be a string, and is `true`
+      x `headers.accept` of plugin http must be a string or an object, and is `true`
        ,-[dcd.json:5:82]
      4 |   "steps": [
      5 | ... { "name": "type", "uses": "http", "with": { "url": 7, "headers": { "accept": true } } },
        :                                                                                  ^^^^
      6 |     { "name": "missing", "uses": "http", "with": { "retries": -1 } },
        `----
-      help: `headers`: Headers to send. Their values are never printed
+      help: `headers`: Headers to send: each a text, or a secret by its name: `{ "secret": "TOKEN",
+            "prefix": "Bearer " }`. Their values are never printed
 
       x `url` is missing in the settings of plugin http
        ,-[dcd.json:6:50]
@@ -387,8 +388,8 @@ fn configs_that_fail_the_schema() {
        :                                                  ^^^^^^^^^^^^^^^^^
      7 |     { "name": "form", "uses": "http", "with": { "url": "http://a", "expect_status": "3x" ...
        `----
-      help: it takes `body`, `expect_status`, `headers`, `json`, `method`, `outputs`, `retries`,
-            `retry_delay`, `timeout`, `url`
+      help: it takes `auth`, `backoff`, `body`, `expect_status`, `file`, `form`, `headers`, `json`,
+            `method`, `outputs`, `redirects`, `retries`, `retry_delay`, `save_to`, `timeout`, `url`
 
       x `retries` of plugin http must be at least 0, and is -1
        ,-[dcd.json:6:63]
@@ -397,8 +398,8 @@ fn configs_that_fail_the_schema() {
        :                                                               ^^
      7 |     { "name": "form", "uses": "http", "with": { "url": "http://a", "expect_status": "3x" ...
        `----
-      help: `retries`: How often to try again after 429, 502, 503, 504, or no answer at all. Default:
-            0
+      help: `retries`: How often to try again after 408, 429, 502, 503, 504, or no answer at all.
+            Default: 0
 
       x `expect_status` of plugin http must be a text of the form `^[1-5]xx$`, and is "3x"
        ,-[dcd.json:7:85]
@@ -435,7 +436,7 @@ fn configs_that_the_plugin_itself_refuses() {
      7 |     }
        `----
 
-      x `json` of plugin http: a request has one body: give either `body` or `json`
+      x `json` of plugin http: a request has one body: give one of `body`, `json`, `form` and `file`
        ,-[dcd.json:6:60]
      5 |       "name": "a", "uses": "http",
      6 | ...: "example.com", "body": "a", "json": 1, "retry_delay": "5", "headers": { "Host": "x" } }

@@ -515,8 +515,11 @@ fn a_plugin_is_shown_without_running_it() {
       sha256    [SHA]
       installed no: it is in no plugin directory, and compiled at each start
       asks      http (to send the request): granted https://a.example, https://*.b.example:8443
+      asks      secrets (to send those that `headers` and `auth` name): granted none
+      asks      fs (to read `file` and to write `save_to`): granted none
       config    not known before it is installed; --describe runs it, to ask it
       imports   dcd:plugin/log@[VERSION]
+      imports   dcd:plugin/secrets@[VERSION]
       imports   dcd:plugin/types@[VERSION]
       imports   dcd:plugin/run-control@[VERSION]
     "#);

@@ -218,7 +218,7 @@ fn an_architecture_that_dcd_does_not_compile_for_is_refused() {
 }
 
 #[test]
-fn what_is_locked_has_all_that_it_needs() {
+fn what_is_locked_has_something_of_what_it_asks_for() {
     let image = Image::new();
     let file = plugin_file("http");
     let file = file.to_str().unwrap();

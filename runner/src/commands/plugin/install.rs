@@ -145,10 +145,14 @@ fn tell(ready: &[Ready], json: bool) -> Result<Exit, CommandError> {
             let asked: Vec<_> =
                 plugin.lacking.iter().map(|(kind, reason)| format!("`{kind}` ({reason})")).collect();
             warn(&harmless_line(&format!(
-                "{} asks for {}, and this image grants none: each pipeline has to, in its `plugins` block; or \
-                 install it with {}",
+                "{} asks for {}, and this image grants none: {}install it with {}",
                 manifest.name,
                 asked.join(", "),
+                if plugin.is_locked() {
+                    "locked, it does without; or "
+                } else {
+                    "each pipeline has to, in its `plugins` block; or "
+                },
                 options_for(&plugin.lacking)
             )));
         }

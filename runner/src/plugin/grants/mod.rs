@@ -223,15 +223,13 @@ impl Grants {
         )
     }
 
-    /// What it asks for and has nothing of, with the line that would change it.
+    /// What it asks for and has nothing of, with the line that would change it: of those kinds where nobody refuses
+    /// anything, as a file or a variable is simply not there.
     pub(crate) fn lacking(&self, manifest: &Manifest) -> Option<String> {
         let granted = self.describe();
         let example = |kind: &str| match kind {
-            "http" => Some("[\"https://HOST\"]"),
-            "tcp" => Some("[\"HOST:PORT\"]"),
-            "env" | "secrets" => Some("[\"NAME\"]"),
+            "env" => Some("[\"NAME\"]"),
             "fs" => Some("[{\"path\": \"DIR\", \"access\": \"rw\"}]"),
-            "exec" => Some("[\"PROGRAM\"]"),
             _ => None,
         };
         let lacking = manifest.asks.iter().filter(|ask| !granted.contains_key(&ask.kind));
