@@ -414,6 +414,8 @@ pub struct InspectArgs {
 
 /// `dcd plugin install`
 #[derive(Debug, Args)]
+// Each is a flag that is typed.
+#[allow(clippy::struct_excessive_bools)]
 pub struct InstallArgs {
     /// The plugins' `.wasm` files; those that are elsewhere are copied into the plugin directory
     #[arg(required_unless_present = "all", value_name = "FILE")]

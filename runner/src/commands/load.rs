@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
     io::IsTerminal,
     path::{Path, PathBuf},
+    thread::JoinHandle,
     time::Duration,
 };
 
@@ -46,6 +47,8 @@ pub(super) struct Plugins {
     pub(super) records: Vec<facts::Plugin>,
     /// The pipeline's secrets that they are granted.
     pub(super) secrets: BTreeSet<String>,
+    /// The host while it starts.
+    starting: Option<JoinHandle<Result<Host, PluginError>>>,
 }
 
 /// The directory that everything is relative to.
@@ -147,7 +150,10 @@ pub(super) fn plugins(workspace: &Path, loaded: &Loaded) -> Result<Plugins, Comm
 
 fn collect(workspace: &Path, pipeline: &Pipeline, wrong: &mut Vec<Diagnostic>) -> Plugins {
     let locator = Locator::new(workspace, &pipeline.plugins);
-    let mut plugins = Plugins::default();
+    let is_plugin = |step: &pipeline::Step| matches!(step.action, Action::Uses { .. });
+    let uses_any =
+        pipeline.history.is_some() || !pipeline.observers.is_empty() || pipeline.steps.iter().any(is_plugin);
+    let mut plugins = if uses_any { Plugins::starting() } else { Plugins::default() };
     let mut failed: Vec<&str> = Vec::new();
     let mut checked = HashSet::new();
     for step in &pipeline.steps {
@@ -258,7 +264,17 @@ impl Plugins {
         self.secrets.extend(names.filter(|name| grants.secret(name)).cloned());
     }
 
+    /// None yet; the host starts while the first plugin is looked for.
+    fn starting() -> Self {
+        let thread = std::thread::Builder::new().name("plugin-host".to_owned()).spawn(Host::new);
+        Plugins { starting: thread.ok(), ..Plugins::default() }
+    }
+
     fn host(&mut self) -> Result<&Host, PluginError> {
+        let started = self.starting.take().and_then(|thread| thread.join().ok());
+        if let Some(host) = started {
+            self.host = Some(host?);
+        }
         match &mut self.host {
             Some(host) => Ok(host),
             empty => Ok(empty.insert(Host::new()?)),
@@ -274,7 +290,7 @@ pub(super) fn history(
     let pipeline = &loaded.pipeline;
     let Some(history) = &pipeline.history else { return Ok(None) };
     let locator = Locator::new(workspace, &pipeline.plugins);
-    let mut plugins = Plugins::default();
+    let mut plugins = Plugins::starting();
     let wrong = match load_history(workspace, pipeline, &locator, history, &mut plugins) {
         Ok(errors) => errors.into_iter().map(|error| diagnostic(error, history.with.span(""))).collect(),
         Err(error) => vec![diagnostic(error, history.uses.span.clone())],

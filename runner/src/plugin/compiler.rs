@@ -1,5 +1,7 @@
 //! The compiler, configured once: what `dcd plugin install` compiles is what a run loads.
 
+use std::path::Path;
+
 use wasmtime::{Config, Engine, ModuleVersionStrategy, OptLevel, component::Component};
 
 /// This dcd. What another one compiled is not loaded.
@@ -38,6 +40,8 @@ pub(crate) fn engine(target: &str) -> wasmtime::Result<Engine> {
     config.cranelift_opt_level(OptLevel::Speed);
     // Guests are built with `panic = "abort"`; nothing walks their stacks.
     config.native_unwind_info(false);
+    // Where in the plugin's file it trapped is of no use to who uses it, and a fifth of what there is to load.
+    config.generate_address_map(false);
     // Named, so that nothing of the processor at hand is in the code: an image is built on one machine and runs on
     // another.
     config.target(target)?;
@@ -47,14 +51,14 @@ pub(crate) fn engine(target: &str) -> wasmtime::Result<Engine> {
 
 /// Takes over what [`Engine::precompile_component`] gave `dcd plugin install`.
 ///
-/// The caller has found the bytes in a plugin directory, and their digest in the sidecar that `dcd plugin install`
-/// wrote there. wasmtime itself refuses what another version, target or configuration made.
+/// The caller has found the file in a plugin directory, and its digest in the sidecar that `dcd plugin install` wrote
+/// there. wasmtime itself refuses what another version, target or configuration made.
 #[allow(unsafe_code)]
-pub(crate) fn load(engine: &Engine, native: &[u8]) -> wasmtime::Result<Component> {
-    // SAFETY: the bytes must come from `precompile_component`. Who can write both files into the plugin directory
-    // of the image can replace dcd itself; a file that was changed without its sidecar, or lies in a workspace, does
-    // not get here. The bytes are ours: nobody changes them between the check of their digest and this.
-    unsafe { Component::deserialize(engine, native) }
+pub(crate) fn load(engine: &Engine, native: &Path) -> wasmtime::Result<Component> {
+    // SAFETY: the file must be what `precompile_component` gave, and stay it while it is mapped. A file that lies in a
+    // workspace, or was changed without its sidecar, does not get here; `dcd plugin install` replaces files and never
+    // writes into one. Who else can write into the plugin directory of the image can replace dcd itself.
+    unsafe { Component::deserialize_file(engine, native) }
 }
 
 #[cfg(test)]
@@ -75,10 +79,12 @@ mod tests {
     fn code_is_for_any_processor_of_its_architecture() {
         let component = b"\0asm\x0d\0\x01\0";
         for (triple, _) in TARGETS {
-            let code = engine(triple).unwrap().precompile_component(component).unwrap();
+            let code = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(code.path(), engine(triple).unwrap().precompile_component(component).unwrap())
+                .unwrap();
             let native = engine(NATIVE).unwrap();
             let same = triple.split('-').next() == NATIVE.split('-').next();
-            assert_eq!(load(&native, &code).is_ok(), same, "{triple}");
+            assert_eq!(load(&native, code.path()).is_ok(), same, "{triple}");
         }
     }
 }

@@ -49,7 +49,7 @@ fn ask(compiled: &Compiled, kind: Kind) -> Result<String, PluginError> {
 /// The schema of a plugin, which was asked when it was installed, or else is now.
 pub(crate) fn schema(located: &Located, compiled: &Compiled) -> Result<Schema, PluginError> {
     match located.installed.schema() {
-        Some(json) => Schema::new(&compiled.name, json.clone()),
+        Some(json) => Schema::known(&compiled.name, json.clone()),
         None => Schema::parse(&compiled.name, &ask(compiled, located.manifest.kind)?),
     }
 }

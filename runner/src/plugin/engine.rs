@@ -146,7 +146,7 @@ impl Host {
         };
         let name = &located.manifest.name;
         let start = Instant::now();
-        let component = Component::from_binary(&self.engine, &located.bytes).map_err(|error| {
+        let component = Component::from_binary(&self.engine, &located.bytes()?).map_err(|error| {
             PluginError::new(format!("plugin {name} cannot be compiled: {}", error.root_cause()))
                 .help(format!("{} is damaged or needs a newer dcd; build it again", located.path.display()))
         })?;

@@ -110,7 +110,9 @@ pub fn effective(
     let mut limits = image.map(|image| image.file.limits.clone()).unwrap_or_default();
     allow.fs.iter_mut().for_each(|grant| grant.path.span = at.clone());
     for (_, list) in lists(&mut allow) {
-        list.iter_mut().for_each(|grant| grant.span = at.clone());
+        for grant in list {
+            grant.span = at.clone();
+        }
     }
     if let Some(block) = block {
         extend(&mut allow, block.allow.clone(), image.filter(|image| image.file.locked))?;

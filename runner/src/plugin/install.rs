@@ -84,39 +84,32 @@ pub fn prepare(
 }
 
 fn precompile(located: &Located, target: &str) -> Result<Vec<u8>, PluginError> {
-    let engine = compiler::engine(target);
-    engine.and_then(|engine| engine.precompile_component(&located.bytes)).map_err(|error| {
+    let (engine, bytes) = (compiler::engine(target), located.bytes()?);
+    engine.and_then(|engine| engine.precompile_component(&bytes)).map_err(|error| {
         let name = &located.manifest.name;
         PluginError::new(format!("plugin {name} cannot be compiled for {target}: {}", error.root_cause()))
             .help(format!("{} is damaged or needs a newer dcd; build it again", located.path.display()))
     })
 }
 
-/// What an import is the use of. Others come with a language's standard library whether a plugin uses them or not,
-/// as `wasi:filesystem` and `wasi:sockets` do: there the manifest alone says what is wanted, and the host denies the
-/// rest.
-fn right(import: &str) -> Option<&'static str> {
-    match import.split('@').next().unwrap_or_default() {
-        "dcd:plugin/command" => Some("exec"),
-        "wasi:http/outgoing-handler" => Some("http"),
-        _ => None,
-    }
-}
+/// An import that a plugin has only if it uses it, and what it has to be granted for that. The others say nothing:
+/// standard libraries bring `wasi:filesystem` and `wasi:sockets` along, and what is built from Python imports all of its
+/// world. There the manifest alone says what is wanted, and the host denies the rest.
+const TELLING: (&str, &str) = ("wasi:http/outgoing-handler", "http");
 
 /// Refuses what no grant could ever cover: a right that is used, and not asked for.
 fn refuse_unasked(located: &Located) -> Result<(), PluginError> {
+    let (interface, kind) = TELLING;
     let manifest = &located.manifest;
-    let asks = |kind: &str| manifest.asks.iter().any(|ask| ask.kind == kind);
-    for import in &located.imports {
-        if let Some(kind) = right(import).filter(|kind| !asks(kind)) {
-            return Err(PluginError::new(format!(
-                "plugin {} imports {import}, but does not ask for `{kind}` in its manifest: no grant can allow it",
-                manifest.name
-            ))
-            .help("its author has to declare what it needs, or to leave the import out"));
-        }
+    let import = located.imports.iter().find(|import| import.split('@').next() == Some(interface));
+    match import {
+        Some(import) if !manifest.asks.iter().any(|ask| ask.kind == kind) => Err(PluginError::new(format!(
+            "plugin {} imports {import}, but does not ask for `{kind}` in its manifest: no grant can allow it",
+            manifest.name
+        ))
+        .help("its author has to declare what it needs, or to leave the import out")),
+        Some(_) | None => Ok(()),
     }
-    Ok(())
 }
 
 /// Where the plugin will be: where it is, if that is in the directory; else in the place of the file that has its
@@ -225,14 +218,15 @@ impl Ready {
             Ok(()) | Err(_) => {}
         }
         if fs::canonicalize(&self.wasm).ok() != fs::canonicalize(&self.located.path).ok() {
-            put(&self.wasm, &self.located.bytes)?;
+            put(&self.wasm, &self.located.bytes()?)?;
         }
         if let Some(grants) = &self.grants_change {
             put(&grants_file::path(&self.wasm), text(grants).as_bytes())?;
         }
         put(&cwasm, &self.native)?;
         let json = serde_json::to_value(&self.sidecar).unwrap_or_default();
-        put(&sidecar, text(&json).as_bytes())
+        // Read at each start, and by nobody else: without spaces.
+        put(&sidecar, json.to_string().as_bytes())
     }
 }
 

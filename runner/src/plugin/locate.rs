@@ -32,8 +32,8 @@ const PATH_VARIABLE: &str = "DCD_PLUGIN_PATH";
 pub struct Located {
     /// The file.
     pub path: PathBuf,
-    /// What is in it.
-    pub bytes: Vec<u8>,
+    /// Its size in bytes.
+    pub size: u64,
     /// Of the bytes, in lower-case hex.
     pub sha256: String,
     /// What it says of itself.
@@ -59,6 +59,16 @@ pub enum State {
 }
 
 impl Located {
+    /// The file's bytes.
+    pub(crate) fn bytes(&self) -> Result<Vec<u8>, PluginError> {
+        let bytes = fs::read(&self.path).map_err(|error| unreadable(&self.path, &error))?;
+        if hex(&Sha256::digest(&bytes)) == self.sha256 {
+            return Ok(bytes);
+        }
+        Err(PluginError::new(format!("{} was changed while it was looked at", self.path.display()))
+            .help("start again"))
+    }
+
     /// Whether it is installed.
     pub fn state(&self) -> State {
         match self.installed {
@@ -72,8 +82,8 @@ impl Located {
     pub fn compiled(&self) -> String {
         let command = sidecar::command(&self.path);
         match &self.installed {
-            Installed::Fresh { sidecar, native } => {
-                format!("yes, {} bytes compiled for {}", native.len(), sidecar.target)
+            Installed::Fresh { sidecar, size, .. } => {
+                format!("yes, {size} bytes compiled for {}", sidecar.target)
             }
             Installed::Stale(why) => format!("stale: {why}; {command} mends that"),
             Installed::No => format!("no: it is compiled at each start; {command} does it once"),
@@ -89,12 +99,12 @@ impl Located {
 
 /// Reads one plugin file, wherever it is, and nothing that lies beside it.
 pub fn read(path: &Path) -> Result<Located, PluginError> {
-    let bytes = read_bytes(path)?;
+    let bytes = fs::read(path).map_err(|error| unreadable(path, &error))?;
     let contents = manifest::read(&bytes, &path.display().to_string())?;
     let sha256 = hex(&Sha256::digest(&bytes));
     Ok(Located {
         path: path.to_owned(),
-        bytes,
+        size: bytes.len() as u64,
         sha256,
         manifest: contents.manifest,
         imports: contents.imports,
@@ -105,24 +115,28 @@ pub fn read(path: &Path) -> Result<Located, PluginError> {
 
 /// Reads a plugin of a plugin directory, with what lies beside it.
 pub fn read_installed(path: &Path) -> Result<Located, PluginError> {
-    let bytes = read_bytes(path)?;
-    let sha256 = hex(&Sha256::digest(&bytes));
-    let installed = sidecar::read(path, &sha256)?;
+    let (size, sha256, installed) = sidecar::read(path, &|error| unreadable(path, &error))?;
     // What was read at the installation is not read again.
-    let (manifest, imports) = match &installed {
-        Installed::Fresh { sidecar, .. } => (sidecar.manifest.clone(), sidecar.imports.clone()),
-        Installed::Elsewhere | Installed::No | Installed::Stale(_) => {
-            let contents = manifest::read(&bytes, &path.display().to_string())?;
-            (contents.manifest, contents.imports)
-        }
+    let mut located = match &installed {
+        Installed::Fresh { sidecar, .. } => Located {
+            path: path.to_owned(),
+            size,
+            sha256,
+            manifest: sidecar.manifest.clone(),
+            imports: sidecar.imports.clone(),
+            image: None,
+            installed: Installed::No,
+        },
+        Installed::Elsewhere | Installed::No | Installed::Stale(_) => read(path)?,
     };
-    let image = grants_file::read(path, &sha256)?;
-    Ok(Located { path: path.to_owned(), bytes, sha256, manifest, imports, image, installed })
+    located.installed = installed;
+    located.image = grants_file::read(path, &located.sha256)?;
+    Ok(located)
 }
 
-fn read_bytes(path: &Path) -> Result<Vec<u8>, PluginError> {
+fn unreadable(path: &Path, error: &io::Error) -> PluginError {
     let file = path.display().to_string();
-    fs::read(path).map_err(|error| match error.kind() {
+    match error.kind() {
         io::ErrorKind::NotFound => PluginError::new(format!("there is no file {file}"))
             .help("check the path; a relative one starts at the workspace"),
         io::ErrorKind::IsADirectory => {
@@ -131,7 +145,7 @@ fn read_bytes(path: &Path) -> Result<Vec<u8>, PluginError> {
         _ => {
             PluginError::new(format!("cannot read the plugin {file}: {error}")).help("check its permissions")
         }
-    })
+    }
 }
 
 /// Knows where to look.

@@ -2,7 +2,9 @@
 //! `NAME.cwasm.json`, which says from what and for whom, and what a start would else have to find out.
 
 use std::{
-    fs, io,
+    fmt::Display,
+    fs::{self, File},
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
@@ -40,7 +42,7 @@ pub(crate) enum Installed {
     /// Nothing.
     No,
     /// What this dcd can load.
-    Fresh { sidecar: Box<Sidecar>, native: Vec<u8> },
+    Fresh { sidecar: Box<Sidecar>, native: PathBuf, size: u64 },
     /// What this dcd cannot load, and why.
     Stale(String),
 }
@@ -50,37 +52,72 @@ pub(crate) fn paths(wasm: &Path) -> (PathBuf, PathBuf) {
     (wasm.with_extension("cwasm"), wasm.with_extension("cwasm.json"))
 }
 
-/// Looks at what is beside a `.wasm` with this digest. A `.cwasm` that is not the one that was installed is an error,
-/// not a reason to compile anew: somebody changed it.
-pub(crate) fn read(wasm: &Path, sha256: &str) -> Result<Installed, PluginError> {
+/// Looks at a `.wasm` and at what is beside it; gives its size and digest, too. A `.cwasm` that is not the one that was
+/// installed is an error, not a reason to compile anew: somebody changed it.
+pub(crate) fn read(
+    wasm: &Path,
+    unreadable: &dyn Fn(io::Error) -> PluginError,
+) -> Result<(u64, String, Installed), PluginError> {
+    let (cwasm, _) = paths(wasm);
+    // Most of the time of a start is the digests: they are made at the same time.
+    let (source, native, sidecar) = std::thread::scope(|scope| {
+        let native = cwasm.exists().then(|| scope.spawn(|| digest(&cwasm)));
+        let (source, sidecar) = (digest(wasm), sidecar(wasm));
+        let native = native.map_or(Err(io::ErrorKind::NotFound.into()), |thread| {
+            thread.join().unwrap_or_else(|_| Err(io::Error::other("its digest could not be made")))
+        });
+        (source, native, sidecar)
+    });
+    let (size, sha256) = source.map_err(unreadable)?;
+    let installed = match sidecar {
+        Err(installed) => installed,
+        Ok(sidecar) => match (sidecar.mismatch(&name(wasm), &sha256), native) {
+            (Some(why), _) => Installed::Stale(why),
+            (None, Err(error)) => Installed::Stale(format!("{} cannot be read: {error}", name(&cwasm))),
+            (None, Ok((_, digest))) if digest != sidecar.cwasm_sha256 => {
+                return Err(PluginError::new(format!(
+                    "{} is not the file that was installed: it has the digest {digest}, its sidecar says {}",
+                    cwasm.display(),
+                    sidecar.cwasm_sha256
+                ))
+                .help(format!("find out who changed it; {} writes it again", command(wasm))));
+            }
+            (None, Ok((size, _))) => Installed::Fresh { sidecar: Box::new(sidecar), native: cwasm, size },
+        },
+    };
+    Ok((size, sha256, installed))
+}
+
+/// The sidecar, or what it means that there is none.
+fn sidecar(wasm: &Path) -> Result<Sidecar, Installed> {
     let (cwasm, path) = paths(wasm);
-    let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let text = match fs::read(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound && !cwasm.exists() => return Ok(Installed::No),
-        Err(error) => return stale(format!("{} cannot be read: {error}", name(&path))),
-    };
-    let sidecar: Sidecar = match serde_json::from_slice(&text) {
-        Ok(sidecar) => sidecar,
-        Err(error) => return stale(format!("{} cannot be read: {error}", name(&path))),
-    };
-    if let Some(why) = sidecar.mismatch(&name(wasm), sha256) {
-        return stale(why);
+    let unusable = |error: &dyn Display| Installed::Stale(format!("{} cannot be read: {error}", name(&path)));
+    match fs::read(&path) {
+        Ok(text) => serde_json::from_slice(&text).map_err(|error| unusable(&error)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !cwasm.exists() => Err(Installed::No),
+        Err(error) => Err(unusable(&error)),
     }
-    let native = match fs::read(&cwasm) {
-        Ok(native) => native,
-        Err(error) => return stale(format!("{} cannot be read: {error}", name(&cwasm))),
-    };
-    let digest = hex(&Sha256::digest(&native));
-    if digest != sidecar.cwasm_sha256 {
-        return Err(PluginError::new(format!(
-            "{} is not the file that was installed: it has the digest {digest}, its sidecar says {}",
-            cwasm.display(),
-            sidecar.cwasm_sha256
-        ))
-        .help(format!("find out who changed it; {} writes it again", command(wasm))));
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// A file's size and SHA-256, without having all of it in memory: that would cost more than reading it.
+fn digest(path: &Path) -> io::Result<(u64, String)> {
+    let mut file = File::open(path)?;
+    let mut sha256 = Sha256::new();
+    let mut buffer = [0; 16 << 10];
+    let mut size = 0;
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok((size, hex(&sha256.finalize()))),
+            read => {
+                sha256.update(&buffer[..read]);
+                size += read as u64;
+            }
+        }
     }
-    Ok(Installed::Fresh { sidecar: Box::new(sidecar), native })
 }
 
 /// The command that installs a plugin where it lies.
@@ -92,10 +129,6 @@ pub fn command(wasm: &Path) -> String {
         format!(" --dir {}", directory.display())
     };
     format!("`dcd plugin install{dir} {}`", wasm.display())
-}
-
-fn stale(why: String) -> Result<Installed, PluginError> {
-    Ok(Installed::Stale(why))
 }
 
 impl Sidecar {

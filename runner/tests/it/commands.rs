@@ -23,7 +23,7 @@ fn without_arguments_it_says_how_it_is_used() {
       schema       Print the JSON Schema of pipeline files, for editors
       init         Write a first pipeline, an image for it and the script `dcd` that runs it
       history      Look at builds
-      plugin       Look at plugins
+      plugin       Look at plugins, and write them
       doctor       Check that dcd can do its work here, and say what to do where it cannot
       completions  Print a script that completes dcd's commands and options in a shell
       help         Print this message or the help of the given subcommand(s)
@@ -172,17 +172,21 @@ fn commands_that_show_builds_say_what_they_take() {
 fn commands_that_show_plugins_say_what_they_take() {
     insta::assert_snapshot!(help(&["plugin", "plugin list", "plugin inspect"]), @r#"
     $ dcd plugin --help
-    Look at plugins
+    Look at plugins, and write them
 
     Usage: dcd plugin <COMMAND>
 
     Commands:
-      list     List the plugins that can be used here
-      inspect  Show what a plugin is, what it asks for and what it is granted, without running it
-      install  Put plugins into the plugin directory: checked, granted what they may touch, and compiled
-               ahead of time
-      allow    Add to what the image grants a plugin that is in the plugin directory
-      help     Print this message or the help of the given subcommand(s)
+      list      List the plugins that can be used here
+      inspect   Show what a plugin is, what it asks for and what it is granted, without running it
+      install   Put plugins into the plugin directory: checked, granted what they may touch, and
+                compiled ahead of time
+      allow     Add to what the image grants a plugin that is in the plugin directory
+      new       Begin a plugin: make a project in Rust that builds and passes its tests
+      test      Test a plugin through the real host: a step type with cases, a history backend with all
+                that is expected of one
+      manifest  Add the manifest to a component that was built without the SDK
+      help      Print this message or the help of the given subcommand(s)
 
     Options:
       -h, --help  Print help
@@ -405,6 +409,7 @@ fn what_programs_read_of_steps_has_the_keys_that_are_promised() {
             "problem",
             "signal",
             "started_at",
+            "used",
         ];
         assert_eq!(keys(attempt), names);
         assert_times(attempt, true);

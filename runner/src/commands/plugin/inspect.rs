@@ -77,7 +77,7 @@ fn page(located: &Located, granted: Option<&Granted>, schema: Option<&Value>) ->
     row("kind", manifest.kind.as_str());
     row("api", &manifest.api);
     row("file", &located.path.display().to_string());
-    row("size", &format!("{} bytes", located.bytes.len()));
+    row("size", &format!("{} bytes", located.size));
     row("sha256", &located.sha256);
     row("installed", &located.compiled());
     if let Some(image) = &located.image {

@@ -58,7 +58,7 @@ fn summary(located: &Located) -> Value {
         "api": located.manifest.api,
         "path": located.path,
         "sha256": located.sha256,
-        "size": located.bytes.len(),
+        "size": located.size,
         "installed": located.state(),
     })
 }
