@@ -20,7 +20,7 @@ fn cases_that_pass_touch_nothing_real() {
             "with": command,
             "allow": { "exec": ["helm"] },
             "commands": [{ "run": "helm upgrade *", "exit_code": 3, "stdout": "no\n" }],
-            "expect": { "outputs": { "code": 3, "stdout": "no\n" }, "output": { "contains": "no" }, "commands": ["helm upgrade shop"] }
+            "expect": { "outputs": { "code": 3, "signal": null, "stdout": "no\n", "stderr": "", "truncated": false }, "output": { "contains": "no" }, "commands": ["helm upgrade shop"] }
         },
         { "name": "a program without a grant", "with": command, "commands": [{ "run": "helm *" }],
           "expect": { "outcome": "error", "problem": { "contains": "\"exec\": [\"helm\"]" }, "commands": [] } },
