@@ -8,7 +8,8 @@ use crate::support::{Output, Project};
 
 fn project(fail: &str, kind: &str, after: u32) -> Project {
     let with = json!({ "fail": fail, "kind": kind, "after": after });
-    Project::new().plugin("fixture-history").pipeline(json!({
+    // With all that it asks for, so that nobody thinks that it fails for the lack of it.
+    Project::new().granted("fixture-history", &json!({ "secrets": ["NONE_*"] })).pipeline(json!({
         "history": { "uses": "fixture-history", "with": with },
         "steps": [{ "name": "a", "run": "echo one" }, { "name": "b", "run": "echo two" }],
     }))
