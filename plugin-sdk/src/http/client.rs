@@ -136,14 +136,16 @@ impl Client {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+
     use super::*;
     use crate::mock;
 
     /// How many times a request is sent that gets these answers, and what comes of it.
     fn sent(answers: &[Result<u16, Error>]) -> (usize, Result<u16, Error>) {
         mock::reset();
-        let mut answers = answers.to_vec().into_iter();
-        mock::on_http(move |_| answers.next().unwrap_or(Ok(418)).map(Response::new));
+        let mut answers: VecDeque<_> = answers.iter().cloned().collect();
+        mock::on_http(move |_| answers.pop_front().unwrap_or(Ok(418)).map(Response::new));
         let answer = Client::new().attempts(3).send(Request::get("https://a.example"));
         (mock::requests().len(), answer.map(|answer| answer.status()))
     }

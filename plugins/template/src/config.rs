@@ -33,4 +33,9 @@ pub struct File {
     /// Default: `src` without its ending `.j2`, `.jinja` or `.tmpl`.
     #[serde(default)]
     pub dest: Option<String>,
+    /// The mode of what is written, in octal, such as "755". It is set by `chmod`, which must be granted as `exec`.
+    /// Default: that of a file which exists stays, a new one gets the usual one.
+    #[serde(default)]
+    #[schemars(regex(pattern = r"^[0-7]{3,4}$"))]
+    pub mode: Option<String>,
 }

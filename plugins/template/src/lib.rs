@@ -19,6 +19,7 @@ use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior};
 
 pub use config::{Config, File};
+use plan::Pair;
 pub use plan::Plan;
 
 /// The step type.
@@ -39,23 +40,29 @@ impl StepType for Template {
         let environment = environment(&config, workspace)?;
         // All of them before the first is written: a template that is wrong leaves nothing half done.
         let mut rendered = Vec::new();
-        for (src, dest) in plan.pairs(workspace)? {
-            let text = render(&environment, &src, &config)?;
-            rendered.push((src, dest, text));
+        for pair in plan.pairs(workspace)? {
+            let text = render(&environment, &pair.src, &config)?;
+            rendered.push((pair, text));
         }
         let mut changed = 0;
-        for (src, dest, text) in &rendered {
+        for (Pair { src, dest, mode }, text) in &rendered {
             let is_new = write(workspace, dest, text)?;
+            if let Some(mode) = mode {
+                cx.command("chmod").args([mode, "--", dest]).run()?.success()?;
+            }
             println!("{src} -> {dest}{}", if is_new { "" } else { " (as it was)" });
             changed += usize::from(is_new);
         }
-        let files: Vec<&str> = rendered.iter().map(|(_, dest, _)| dest.as_str()).collect();
+        let files: Vec<&str> = rendered.iter().map(|(pair, _)| pair.dest.as_str()).collect();
         let summary = format!("{} rendered, {changed} changed", files.len());
         Ok(StepOutput::new().output("files", &files).output("changed", changed).summary(summary))
     }
 }
 
-dcd_plugin_sdk::export_step!(Template, asks: { fs: "to read the templates and to write what they become" });
+dcd_plugin_sdk::export_step!(Template, asks: {
+    fs: "to read the templates and to write what they become",
+    exec: "to run chmod, where a `mode` is said",
+});
 
 fn environment(config: &Config, workspace: &Path) -> Result<Environment<'static>, Error> {
     let syntax = SyntaxConfig::builder()
@@ -203,6 +210,22 @@ mod tests {
         fs::write(workspace.path().join("c.j2"), "{% include '../x' %}")?;
         let Err(StepError::Failed(fault)) = run(&workspace, &outside) else { unreachable!() };
         assert!(fault.message.contains("leaves the workspace"), "{}", fault.message);
+        Ok(())
+    }
+
+    #[test]
+    fn a_mode_is_set_by_chmod() -> std::io::Result<()> {
+        let workspace = workspace(&[("run.sh.j2", "echo")])?;
+        let with = json!({ "files": [{ "src": "run.sh.j2", "mode": "755" }] });
+        assert!(matches!(run(&workspace, &with), Err(StepError::Broken(Error::Denied(_)))));
+        dcd_plugin_sdk::mock::on_command(|command| {
+            assert_eq!(
+                (command.program(), command.arguments()),
+                ("chmod", &["755", "--", "run.sh"].map(str::to_owned)[..])
+            );
+            Ok(dcd_plugin_sdk::command::Exit { code: Some(0), ..Default::default() })
+        });
+        assert!(run(&workspace, &with).is_ok());
         Ok(())
     }
 

@@ -14,7 +14,16 @@ const ENDINGS: [&str; 3] = [".j2", ".jinja", ".tmpl"];
 /// Templates and their destinations, understood.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    files: Vec<(Pattern, Dest)>,
+    files: Vec<(Pattern, Dest, Option<String>)>,
+}
+
+/// One template, and what becomes of it. Paths are relative to the workspace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pair {
+    pub(crate) src: String,
+    pub(crate) dest: String,
+    /// In octal.
+    pub(crate) mode: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,26 +58,32 @@ impl Plan {
                 }
                 Some(dest) => files::relative(dest).map(Dest::File),
             };
+            let is_octal = |mode: &String| {
+                (3..=4).contains(&mode.len()) && mode.bytes().all(|digit| (b'0'..b'8').contains(&digit))
+            };
+            if file.mode.as_ref().is_some_and(|mode| !is_octal(mode)) {
+                findings.add(format!("/files/{index}/mode"), "write it in octal, such as \"755\"");
+            }
             match dest {
-                Ok(dest) => all.push((pattern, dest)),
+                Ok(dest) => all.push((pattern, dest, file.mode.clone())),
                 Err(why) => findings.add(format!("/files/{index}/dest"), why),
             }
         }
         findings.none_or(Self { files: all })
     }
 
-    /// Each template with its destination, both relative to the workspace.
-    pub(crate) fn pairs(&self, workspace: &Path) -> Result<Vec<(String, String)>, Error> {
-        let mut pairs: Vec<(String, String)> = Vec::new();
-        for (pattern, dest) in &self.files {
+    /// Each template with its destination.
+    pub(crate) fn pairs(&self, workspace: &Path) -> Result<Vec<Pair>, Error> {
+        let mut pairs: Vec<Pair> = Vec::new();
+        for (pattern, dest, mode) in &self.files {
             for found in files::find(workspace, std::slice::from_ref(pattern), &[])? {
                 let src = found.path;
                 let dest = destination(&src, &pattern.start, pattern.is_glob, dest)?;
-                if let Some((other, _)) = pairs.iter().find(|(_, taken)| *taken == dest) {
-                    let both = format!("{other:?} and {src:?} would both be written to {dest:?}");
+                if let Some(other) = pairs.iter().find(|pair| pair.dest == dest) {
+                    let both = format!("{:?} and {src:?} would both be written to {dest:?}", other.src);
                     return Err(Error::invalid_config("/files", both));
                 }
-                pairs.push((src, dest));
+                pairs.push(Pair { src, dest, mode: mode.clone() });
             }
         }
         Ok(pairs)
@@ -120,11 +135,11 @@ mod tests {
 
     #[test]
     fn everything_that_is_wrong_is_said_at_once_and_where() {
-        let json = r#"{"files": [{"src": "../a"}, {"src": "a.txt"}, {"src": "a.j2", "dest": "/b"}, {"src": "a.j2"}]}"#;
+        let json = r#"{"files": [{"src": "../a"}, {"src": "a.txt"}, {"src": "a.j2", "dest": "/b"}, {"src": "a.j2", "mode": "u+x"}]}"#;
         let config = dcd_plugin_sdk::parse::<Config>(json).unwrap_or_default();
         let pointers: Vec<_> =
             Plan::new(&config).err().unwrap_or_default().into_iter().map(|finding| finding.pointer).collect();
-        assert_eq!(pointers, ["/files/0/src", "/files/1/dest", "/files/2/dest"]);
+        assert_eq!(pointers, ["/files/0/src", "/files/1/dest", "/files/2/dest", "/files/3/mode"]);
         assert!(Plan::new(&Config::default()).is_err());
     }
 }

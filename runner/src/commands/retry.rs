@@ -58,7 +58,7 @@ pub(super) fn retry(args: &RetryArgs) -> Result<Exit, CommandError> {
             "run all of it again: dcd run",
         ));
     }
-    let tests = tests(&bound.loaded.pipeline, &build, &left_out);
+    let tests = tests(&mut builds, &bound.loaded.pipeline, &build, &left_out);
     let again = Again { of: build.id.clone(), facts, tests };
     let prepared = Prepared::of(workspace, bound, left_out, Some(again))?;
     run::execute(prepared, &args.how)
@@ -88,18 +88,37 @@ fn left_out(pipeline: &Pipeline, build: &Build) -> Vec<Option<LeftOut>> {
     kept.into_iter().zip(again).map(left_out).collect()
 }
 
-/// What the tests of the steps that are left out said.
+/// What the tests of the steps that are left out said, in the build that ran them: that may itself have been retried.
 fn tests(
+    builds: &mut Builds,
     pipeline: &Pipeline,
     build: &Build,
     left_out: &[Option<LeftOut>],
 ) -> Vec<(StepIndex, Vec<TestCase>)> {
-    let steps = pipeline.steps.iter().zip(left_out).enumerate();
-    let then = |(index, (step, left_out)): (StepIndex, (&Step, &Option<LeftOut>))| {
-        let tests = &build.step_named(&step.name.value)?.tests;
-        (left_out.is_some() && !tests.is_empty()).then(|| (index, tests.clone()))
-    };
-    steps.filter_map(then).collect()
+    let mut wanted: Vec<_> =
+        left_out.iter().enumerate().filter_map(|(step, out)| out.as_ref().map(|_| step)).collect();
+    let mut found = Vec::new();
+    let mut earlier;
+    let mut build = build;
+    loop {
+        wanted.retain(|step| match build.step_named(&pipeline.steps[*step].name.value) {
+            Some(then) if then.left_out => true,
+            Some(then) => {
+                found.push((*step, then.tests.clone()));
+                false
+            }
+            None => false,
+        });
+        let before = build.retry_of.as_ref().filter(|_| !wanted.is_empty());
+        // One that is not kept any more has nothing to say.
+        let Some(Ok(read)) = before.map(|of| builds.find(of).and_then(|found| builds.read(&found))) else {
+            break;
+        };
+        earlier = read;
+        build = &earlier;
+    }
+    found.retain(|(_, tests)| !tests.is_empty());
+    found
 }
 
 /// A step is left out because it succeeded: that says something about this build only where all that it worked on is

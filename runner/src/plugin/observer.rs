@@ -23,6 +23,7 @@ use crate::{
         step::{expect_kind, located_in, plugin_error},
         warden::Warden,
     },
+    redact::Redactor,
 };
 
 /// How long an observer may take for one call.
@@ -34,6 +35,8 @@ pub struct ObserverPlugin {
     config: String,
     tail: Tail,
     given: Given,
+    /// What the plugin says may hold the secrets that it got.
+    redactor: Redactor,
 }
 
 /// An observer at work.
@@ -55,9 +58,10 @@ impl ObserverPlugin {
         expect_kind(located, Kind::BuildObserver, "`observers`")?;
         let compiled = host.compile(located, grants)?;
         let mut wrong = describe::schema(located, &compiled)?.check(with);
+        let redactor = Redactor::new(secrets.values().filter_map(|secret| secret.as_ref().ok()));
         let given = Given { secrets: Arc::new(secrets), ..Given::default() };
-        let plugin =
-            ObserverPlugin { compiled, config: with.value.to_string(), tail: Tail::default(), given };
+        let (config, tail) = (with.value.to_string(), Tail::default());
+        let plugin = ObserverPlugin { compiled, config, tail, given, redactor };
         if wrong.is_empty() {
             wrong = plugin.validate(with)?;
         }
@@ -116,12 +120,17 @@ impl ObserverPlugin {
         if !said.is_empty() && warden.panic().is_none() {
             error.message = format!("{}; it said: {said}", error.message);
         }
+        self.redactor.string(&mut error.message);
         error
     }
 
     /// The plugin answered with an error.
     fn refused(&self, error: Error) -> PluginError {
         let mut error = plugin_error(&self.compiled.name, error);
+        self.redactor.string(&mut error.message);
+        if let Some(help) = &mut error.help {
+            self.redactor.string(help);
+        }
         error.help = error.help.or(self.compiled.lacking.as_deref().map(str::to_owned));
         error
     }

@@ -46,6 +46,27 @@ fn javascript_computes_a_version() {
     assert!(run.expect(2).err.contains("`pre` of plugin semver: letters, digits"), "{}", run.err);
 }
 
+#[test]
+fn a_manifest_is_added_once_and_says_what_is_known() {
+    let project =
+        project("semver.wasm", &["--name", "semver", "--plugin-version", "2.0.0", "--ask", "http=to ask"]);
+    let inspected = project.json(&["plugin", "inspect", "semver.wasm", "--json"]);
+    assert_eq!((&inspected["name"], &inspected["version"]), (&json!("semver"), &json!("2.0.0")));
+    assert_eq!(inspected["asks"], json!([{ "kind": "http", "reason": "to ask" }]));
+    let refused = |args: &[&str]| {
+        project.run(&[&["plugin", "manifest", "semver.wasm"], args].concat()).expect(2).err.clone()
+    };
+    assert!(refused(&["--name", "x"]).contains("semver.wasm has a manifest already"));
+    assert!(
+        refused(&["--name", "x", "--ask", "udp=why"])
+            .contains("\"udp=why\" is nothing that a plugin can ask for")
+    );
+    project.write("no.wasm", "no");
+    let run = project.run(&["plugin", "manifest", "no.wasm", "--name", "no"]);
+    assert!(run.expect(2).err.contains("no.wasm is not a plugin"), "{}", run.err);
+    assert_eq!(fs::read(project.path().join("no.wasm")).unwrap(), b"no");
+}
+
 /// Compiling 18 MB takes most of the time: both steps are in one pipeline.
 #[test]
 fn python_judges_a_coverage_report() {

@@ -88,7 +88,7 @@ fn an_installed_plugin_is_loaded_as_it_is() {
     let output = image.install(&[file.to_str().unwrap(), "--allow", "env=A", "--json"]);
     let said: Value = serde_json::from_slice(&output.expect(0).stdout).unwrap();
     assert_eq!(said[0]["name"], "fixture");
-    assert_eq!(said[0]["lacking"], json!(["http", "fs", "exec", "secrets"]));
+    assert_eq!(said[0]["lacking"], json!(["http", "tcp", "fs", "exec", "secrets"]));
     assert_eq!(image.files(), ["fixture.cwasm", "fixture.cwasm.json", "fixture.json", "fixture.wasm"]);
     let sidecar = image.json("fixture.cwasm.json");
     assert_eq!(sidecar["source_sha256"], said[0]["sha256"]);
