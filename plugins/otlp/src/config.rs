@@ -8,16 +8,16 @@ use dcd_plugin_sdk::{Diagnostic, Error, schemars};
 #[derive(Clone, Debug, Default, serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// The collector, without `/v1/traces`. Default: OTEL_EXPORTER_OTLP_TRACES_ENDPOINT (as it is), else
-    /// OTEL_EXPORTER_OTLP_ENDPOINT, else http://localhost:4318.
+    /// The collector, without `/v1/traces`. Default: `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` (as it is), else
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT`, else `http://localhost:4318`.
     endpoint: Option<String>,
-    /// Headers of each request, beside those of OTEL_EXPORTER_OTLP_HEADERS.
+    /// Headers of each request, beside those of `OTEL_EXPORTER_OTLP_HEADERS`.
     headers: BTreeMap<String, String>,
     /// Headers whose values are secrets: header to the secret's name.
     secret_headers: BTreeMap<String, String>,
-    /// `service.name`. Default: OTEL_SERVICE_NAME, else the component.
+    /// `service.name`. Default: `OTEL_SERVICE_NAME`, else the component.
     service_name: Option<String>,
-    /// Attributes of the resource, beside those of OTEL_RESOURCE_ATTRIBUTES.
+    /// Attributes of the resource, beside those of `OTEL_RESOURCE_ATTRIBUTES`.
     attributes: BTreeMap<String, String>,
 }
 

@@ -33,8 +33,18 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The observers of one build.
 pub(super) struct Observers {
     all: Vec<Observer>,
+    /// The build's place in a trace, if there is anybody to send it.
+    trace: Option<Trace>,
     /// What they complain of may have a secret in it.
     redactor: Redactor,
+}
+
+/// The build that they follow.
+pub(super) struct Observed<'a> {
+    pub(super) context: &'a BuildContext,
+    /// The pipeline's name.
+    pub(super) pipeline: &'a str,
+    pub(super) redactor: &'a Redactor,
 }
 
 struct Observer {
@@ -54,11 +64,10 @@ impl Observers {
     pub(super) fn start(
         host: Option<&Host>,
         plugins: Vec<ObserverPlugin>,
-        context: &BuildContext,
-        pipeline: &str,
-        trace: &Trace,
-        redactor: Redactor,
+        observed: Observed<'_>,
     ) -> (Self, Vec<Box<dyn Sink>>) {
+        let Observed { context, pipeline, redactor } = observed;
+        let trace = trace(&context.id);
         let mut build = json!(trace);
         build["id"] = json!(context.id);
         build["component"] = json!(context.component);
@@ -77,7 +86,13 @@ impl Observers {
                 work: host.spawn(follow(plugin, build.to_string(), coming)),
             });
         }
-        (Observers { all: observers, redactor }, sinks)
+        let trace = (!observers.is_empty()).then_some(trace);
+        (Observers { all: observers, trace, redactor: redactor.clone() }, sinks)
+    }
+
+    /// The build's place in a trace, if there is anybody to send it.
+    pub(super) fn trace(&self) -> Option<&Trace> {
+        self.trace.as_ref()
     }
 
     /// Waits for them, but not for long, and says what went wrong.
@@ -143,6 +158,12 @@ async fn follow(
     }
     let closed = observing.close().await;
     objection.map_or(closed, Err)
+}
+
+/// The build's place in the trace of whoever started us, or in one of its own.
+fn trace(build: &str) -> Trace {
+    let variable = |name| std::env::var(name).ok();
+    Trace::new(build, variable("TRACEPARENT").as_deref(), variable("TRACESTATE").as_deref())
 }
 
 fn complaint(error: PluginError) -> String {

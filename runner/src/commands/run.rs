@@ -11,7 +11,7 @@ use crate::{
         collect,
         course::{self, Course},
         load::{self, Loaded, Plugins},
-        observers::Observers,
+        observers::{Observed, Observers},
         output::{self, print},
         prepare::Prepared,
         replicate::Replication,
@@ -38,7 +38,6 @@ use crate::{
     redact::Redactor,
     report::{self, Mode, Style},
     signal, text,
-    trace::Trace,
 };
 
 pub(super) fn run(args: &RunArgs) -> Result<Exit, CommandError> {
@@ -122,19 +121,10 @@ fn build(
     };
     let redactor = Redactor::new(secrets.hidden());
     let hidden = secrets::variables(&pipeline);
-    let trace = trace(&context.id);
-    let (observers, followers) = Observers::start(
-        plugins.host.as_ref(),
-        plugins.observers,
-        &context,
-        &pipeline.name,
-        &trace,
-        redactor.clone(),
-    );
+    let observed = Observed { context: &context, pipeline: &pipeline.name, redactor: &redactor };
+    let (observers, followers) = Observers::start(plugins.host.as_ref(), plugins.observers, observed);
     let mut environment = Environment::new(&pipeline, &context, &params, secrets, hidden);
-    if !followers.is_empty() {
-        environment.trace = Some(trace);
-    }
+    environment.trace = observers.trace().cloned();
     let mut steps =
         BuildSteps::new(pipeline, context, processes.clone(), products, plugins.steps, environment);
     steps.shell_on_failure = opens_shells(how);
@@ -162,31 +152,33 @@ fn build(
         runtime.block_on(observers.finish(interrupts));
     }
 
-    let (number, exit) = match replication {
-        Some(replication) => {
-            let (now, exit) = replicated(runtime, replication, end, number, &place.id);
-            if let (None, Some(number)) = (number, now) {
-                note_number(&store, &component, number, &place.id);
-            }
-            (now, exit)
-        }
+    let (now, exit) = match replication {
+        Some(replication) => replicated(runtime, replication, end, number, &place.id),
         None => (number, exit(end)),
     };
+    if let (None, Some(number)) = (number, now) {
+        note_number(&store, &component, number, &place.id);
+    }
+    Ok(farewell(&store, &place, now, end, mode, reports.finish(exit)))
+}
+
+/// The last that is said. All is kept.
+fn farewell(
+    store: &Store,
+    place: &BuildDir,
+    number: Option<u64>,
+    end: BuildEnd,
+    mode: Mode,
+    exit: Exit,
+) -> Exit {
     let by_number = number.filter(|number| store.is_unique(*number)).map(|number| number.to_string());
-    let exit = reports.finish(exit);
-    // All is kept: nothing is left that a signal could harm, should standard output stand still.
+    // Nothing is left that a signal could harm, should standard output stand still.
     signal::release();
     // Who stopped the build may have done so because its output goes nowhere.
     if mode != Mode::Json && (end.signal.is_none() || output::is_read()) {
-        print_farewell(&by_number.unwrap_or(place.id));
+        print_farewell(&by_number.unwrap_or_else(|| place.id.clone()));
     }
-    Ok(exit)
-}
-
-/// The build's place in the trace of whoever started us, or in one of its own.
-fn trace(build: &str) -> Trace {
-    let variable = |name| std::env::var(name).ok();
-    Trace::new(build, variable("TRACEPARENT").as_deref(), variable("TRACESTATE").as_deref())
+    exit
 }
 
 /// The build's number, and who gave it; or a signal that came while the backend was waited for.
