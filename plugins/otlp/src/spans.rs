@@ -90,10 +90,10 @@ impl Spans {
         let error = wrong(outcome, problem);
         attributes.extend(error.is_some().then(|| ("error.type", json!(outcome))));
         Some(Span {
-            trace_id: self.build.trace_id.clone(),
-            span_id: self.build.attempt_span(step, u32::try_from(attempt).ok()?),
+            trace: self.build.trace_id.clone(),
+            id: self.build.attempt_span(step, u32::try_from(attempt).ok()?),
             parent: Some(self.build.span_id.clone()),
-            trace_state: self.build.trace_state.clone(),
+            state: self.build.trace_state.clone(),
             name: step.to_owned(),
             kind: Kind::Internal,
             start,
@@ -110,10 +110,10 @@ impl Spans {
         let error = wrong(outcome, value["reason"].as_str());
         attributes.extend(error.is_some().then(|| ("error.type", json!(outcome))));
         Span {
-            trace_id: self.build.trace_id.clone(),
-            span_id: self.build.span_id.clone(),
+            trace: self.build.trace_id.clone(),
+            id: self.build.span_id.clone(),
             parent: self.build.parent_span_id.clone(),
-            trace_state: self.build.trace_state.clone(),
+            state: self.build.trace_state.clone(),
             name: format!("BUILD {}", self.build.pipeline),
             kind: Kind::Server,
             start: if self.started == 0 { at } else { self.started },

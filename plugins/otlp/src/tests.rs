@@ -7,7 +7,7 @@ use dcd_plugin_sdk::observer::{BuildInfo, Event, Payload};
 use dcd_plugin_sdk::serde_json::{Value, json};
 use dcd_plugin_sdk::{BuildObserver, Error, http, mock, serde_json};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::trace::v1::{Span, span::SpanKind, status::StatusCode};
+use opentelemetry_proto::tonic::trace::v1::{Span, Status, span::SpanKind, status::StatusCode};
 
 use crate::Otlp;
 use crate::config::{Config, Target};
@@ -66,9 +66,12 @@ fn story() -> Vec<Event> {
 }
 
 /// What the collector got, with the answers it gave.
-fn sent(answers: &[u16], events: Vec<Event>) -> (Vec<Span>, Result<(), Error>) {
+fn sent(
+    answers: impl IntoIterator<Item = u16, IntoIter: 'static>,
+    events: Vec<Event>,
+) -> (Vec<Span>, Result<(), Error>) {
     let got = Rc::new(RefCell::new(Vec::new()));
-    let (collector, mut answers) = (got.clone(), answers.to_vec().into_iter());
+    let (collector, mut answers) = (got.clone(), answers.into_iter());
     mock::on_http(move |request| {
         let read: ExportTraceServiceRequest = serde_json::from_slice(request.body_bytes()).unwrap();
         let status = answers.next().unwrap_or(200);
@@ -90,12 +93,15 @@ fn text(span: &Span, key: &str) -> Option<String> {
 
 #[test]
 fn a_build_is_a_trace() {
-    let (spans, ended) = sent(&[], story());
+    let (spans, ended) = sent([], story());
     assert!(ended.is_ok());
     let names: Vec<_> = spans.iter().map(|span| span.name.as_str()).collect();
     assert_eq!(names, ["test", "test", "BUILD release"]);
     let [first, second, whole] = &spans[..] else { panic!("{spans:?}") };
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let hex = |bytes: &[u8]| {
+        let number = |byte: &u8| format!("{byte:02x}");
+        bytes.iter().map(number).collect::<Vec<_>>().concat()
+    };
     assert_eq!(hex(&whole.trace_id), "4bf92f3577b34da6a3ce929d0e0e4736");
     assert_eq!(
         (hex(&whole.span_id), hex(&whole.parent_span_id)),
@@ -110,21 +116,21 @@ fn a_build_is_a_trace() {
     assert_eq!(hex(&first.span_id), build().attempt_span("test", 1));
     assert_eq!(first.parent_span_id, whole.span_id);
     assert_ne!(first.span_id, second.span_id);
-    assert_eq!(first.status.as_ref().map(|status| status.code()), Some(StatusCode::Error));
+    assert_eq!(first.status.as_ref().map(Status::code), Some(StatusCode::Error));
     assert_eq!(text(first, "error.type").as_deref(), Some("failure"));
-    assert_eq!(second.status.as_ref().map(|status| status.code()), Some(StatusCode::Unset));
+    assert_eq!(second.status.as_ref().map(Status::code), Some(StatusCode::Unset));
 }
 
 #[test]
 fn what_a_collector_could_not_take_is_sent_again() {
-    let (spans, ended) = sent(&[503, 503, 200], story());
+    let (spans, ended) = sent([503, 503, 200], story());
     assert!(ended.is_ok());
     assert_eq!(spans.len(), 3);
 }
 
 #[test]
 fn what_a_collector_refuses_is_said() {
-    let (spans, ended) = sent(&[401], story());
+    let (spans, ended) = sent([401], story());
     assert!(spans.is_empty());
     assert!(matches!(ended, Err(Error::Denied(fault)) if fault.message == "the collector answered 401"));
 }

@@ -5,10 +5,10 @@ use dcd_plugin_sdk::serde_json::{Value, json};
 /// A span that has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Span {
-    pub(crate) trace_id: String,
-    pub(crate) span_id: String,
+    pub(crate) trace: String,
+    pub(crate) id: String,
     pub(crate) parent: Option<String>,
-    pub(crate) trace_state: Option<String>,
+    pub(crate) state: Option<String>,
     pub(crate) name: String,
     pub(crate) kind: Kind,
     /// Milliseconds since the Unix epoch.
@@ -44,8 +44,8 @@ fn span(span: &Span) -> Value {
     let nanoseconds = |ms: u64| (u128::from(ms) * 1_000_000).to_string();
     let attributes: Vec<_> = span.attributes.iter().map(|(key, value)| attribute(key, value)).collect();
     let mut json = json!({
-        "traceId": span.trace_id,
-        "spanId": span.span_id,
+        "traceId": span.trace,
+        "spanId": span.id,
         "name": span.name,
         "kind": span.kind as u8,
         "startTimeUnixNano": nanoseconds(span.start),
@@ -59,7 +59,7 @@ fn span(span: &Span) -> Value {
     if let Some(parent) = &span.parent {
         json["parentSpanId"] = json!(parent);
     }
-    if let Some(state) = &span.trace_state {
+    if let Some(state) = &span.state {
         json["traceState"] = json!(state);
     }
     json

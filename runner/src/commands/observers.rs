@@ -40,6 +40,7 @@ pub(super) struct Observers {
 }
 
 /// The build that they follow.
+#[derive(Clone, Copy)]
 pub(super) struct Observed<'a> {
     pub(super) context: &'a BuildContext,
     /// The pipeline's name.
