@@ -226,7 +226,7 @@ struct GuestStream {
 #[wasmtime_wasi::async_trait]
 impl Pollable for GuestStream {
     async fn ready(&mut self) {
-        let Io::Step { messages, .. } = &self.io else { return };
+        let (Io::Step { messages, .. }, Some(_)) = (&self.io, &self.waiting) else { return };
         // Reserving first: a cancelled wait must not lose what waits.
         if let Ok(permit) = messages.reserve().await
             && let Some(message) = self.waiting.take()
@@ -262,10 +262,8 @@ impl OutputStream for GuestStream {
         match &self.io {
             Io::Tail(_) => Ok(WRITE_PERMIT),
             Io::Step { messages, .. } if messages.is_closed() => Err(StreamError::Closed),
-            Io::Step { messages, .. } => {
-                let free = self.waiting.is_none() && messages.capacity() > 0;
-                Ok(if free { WRITE_PERMIT } else { 0 })
-            }
+            // One piece may wait here, so that ready means ready, however many others write.
+            Io::Step { .. } => Ok(if self.waiting.is_none() { WRITE_PERMIT } else { 0 }),
         }
     }
 }
