@@ -155,8 +155,8 @@ impl HistoryPlugin {
         let transient = matches!(error, Error::Unavailable(_));
         // What it was refused explains it best.
         let refused = warden.take_notes().refused;
-        let lacking = refused.or_else(|| self.compiled.lacking.as_deref().map(str::to_owned));
         let error = plugin_error(&self.compiled.name, error);
+        let lacking = refused.or_else(|| self.compiled.lacking_for(&error.message));
         let mask = |text: String| self.redactor.text(&text).into_owned();
         BackendError { message: mask(error.message), help: error.help.map(mask).or(lacking), transient }
     }

@@ -52,7 +52,7 @@ pub(crate) struct Compiled {
     pub(crate) name: Arc<str>,
     pub(crate) grants: Arc<Grants>,
     /// What it asks for and does not have, to say when it fails.
-    pub(crate) lacking: Option<Arc<str>>,
+    lacking: Option<Arc<str>>,
     pub(crate) runtime: Handle,
     /// Sends the requests of all its instances, so that connections are kept.
     client: Client,
@@ -175,6 +175,11 @@ impl Compiled {
         let grants = Arc::new(grants);
         let client = Client::answered_by(grants.clone(), answers);
         Compiled { grants, lacking, client, ..self.clone() }
+    }
+
+    /// What it lacks, if that may be why it failed so: files that it is not granted are simply not there for it.
+    pub(crate) fn lacking_for(&self, message: &str) -> Option<String> {
+        self.lacking.as_deref().filter(|_| message.contains("(os error ")).map(str::to_owned)
     }
 
     /// For an instance that does its work.

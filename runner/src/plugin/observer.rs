@@ -131,7 +131,7 @@ impl ObserverPlugin {
         if let Some(help) = &mut error.help {
             self.redactor.string(help);
         }
-        error.help = error.help.or(self.compiled.lacking.as_deref().map(str::to_owned));
+        error.help = error.help.or_else(|| self.compiled.lacking_for(&error.message));
         error
     }
 }

@@ -184,7 +184,7 @@ async fn attempt(
         && problem.help.is_none()
     {
         // What it was refused explains it best. Else a plugin that cannot do its job often lacks a grant.
-        let lacking = || plugin.lacking.as_deref().filter(|_| !denied).map(str::to_owned);
+        let lacking = || plugin.lacking_for(&problem.message).filter(|_| !denied);
         problem.help = refused.or_else(lacking).filter(|help| !told(problem, help));
     }
     for reason in unsaid {

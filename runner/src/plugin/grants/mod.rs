@@ -223,8 +223,8 @@ impl Grants {
         )
     }
 
-    /// What it asks for and has nothing of, with the line that would change it: of those kinds where nobody refuses
-    /// anything, as a file or a variable is simply not there.
+    /// What it asks for and has nothing of, with the line that would change it: of files and variables, which nobody
+    /// refuses, as they are simply not there.
     pub(crate) fn lacking(&self, manifest: &Manifest) -> Option<String> {
         let granted = self.describe();
         let example = |kind: &str| match kind {
