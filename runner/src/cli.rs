@@ -373,7 +373,7 @@ pub struct ManifestArgs {
     /// The plugin's own version
     #[arg(long = "plugin-version", value_name = "VERSION", default_value = "0.1.0")]
     pub version: String,
-    /// `step-type` or `history-backend`
+    /// `step-type`, `history-backend` or `build-observer`
     #[arg(long, default_value = "step-type")]
     pub kind: String,
     /// One line that says what it does

@@ -16,7 +16,6 @@ use crate::{
     engine::ports::Sink,
     event::{Body, Event},
     plugin::{Host, PluginError, observer::ObserverPlugin},
-    redact::Redactor,
     text,
     trace::Trace,
 };
@@ -35,17 +34,6 @@ pub(super) struct Observers {
     all: Vec<Observer>,
     /// The build's place in a trace, if there is anybody to send it.
     trace: Option<Trace>,
-    /// What they complain of may have a secret in it.
-    redactor: Redactor,
-}
-
-/// The build that they follow.
-#[derive(Clone, Copy)]
-pub(super) struct Observed<'a> {
-    pub(super) context: &'a BuildContext,
-    /// The pipeline's name.
-    pub(super) pipeline: &'a str,
-    pub(super) redactor: &'a Redactor,
 }
 
 struct Observer {
@@ -65,9 +53,9 @@ impl Observers {
     pub(super) fn start(
         host: Option<&Host>,
         plugins: Vec<ObserverPlugin>,
-        observed: Observed<'_>,
+        context: &BuildContext,
+        pipeline: &str,
     ) -> (Self, Vec<Box<dyn Sink>>) {
-        let Observed { context, pipeline, redactor } = observed;
         let trace = trace(&context.id);
         let mut build = json!(trace);
         build["id"] = json!(context.id);
@@ -88,7 +76,7 @@ impl Observers {
             });
         }
         let trace = (!observers.is_empty()).then_some(trace);
-        (Observers { all: observers, trace, redactor: redactor.clone() }, sinks)
+        (Observers { all: observers, trace }, sinks)
     }
 
     /// The build's place in a trace, if there is anybody to send it.
@@ -116,7 +104,7 @@ impl Observers {
             };
             stop.abort();
             if let Some(problem) = problem {
-                output::warn(&self.redactor.text(&problem));
+                output::warn(&problem);
             }
             match missed.load(Ordering::Relaxed) {
                 0 => {}

@@ -11,7 +11,7 @@ use crate::{
         collect,
         course::{self, Course},
         load::{self, Loaded, Plugins},
-        observers::{Observed, Observers},
+        observers::Observers,
         output::{self, print},
         prepare::Prepared,
         replicate::Replication,
@@ -121,8 +121,8 @@ fn build(
     };
     let redactor = Redactor::new(secrets.hidden());
     let hidden = secrets::variables(&pipeline);
-    let observed = Observed { context: &context, pipeline: &pipeline.name, redactor: &redactor };
-    let (observers, followers) = Observers::start(plugins.host.as_ref(), plugins.observers, observed);
+    let (observers, followers) =
+        Observers::start(plugins.host.as_ref(), plugins.observers, &context, &pipeline.name);
     let mut environment = Environment::new(&pipeline, &context, &params, secrets, hidden);
     environment.trace = observers.trace().cloned();
     let mut steps =

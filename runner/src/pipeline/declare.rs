@@ -41,7 +41,6 @@ pub(super) const PARAM: Keys = Keys {
         Key::new("required", "Who runs the pipeline must say it. Default: false.", schema::boolean),
         Key::new("description", "For people.", schema::text),
     ],
-    later: &[],
     misplaced: &[],
     elsewhere: &[
         ("choices", "enum"),
@@ -64,7 +63,6 @@ pub(super) const SECRET: Keys = Keys {
             schema::path,
         ),
     ],
-    later: &[],
     misplaced: &[],
     elsewhere: &[("variable", "env"), ("environment", "env"), ("path", "file"), ("from", "env")],
 };

@@ -81,7 +81,6 @@ pub(super) const PIPELINE: Keys = Keys {
             || json!({ "type": "array", "minItems": 1, "items": { "$ref": "#/$defs/step" } }),
         ),
     ],
-    later: &[],
     misplaced: &[
         ("include", "write it as an element of `steps`: { \"include\": \"ci/rust.json\" }"),
         ("matrix", "write it in the step that is to run several times"),

@@ -48,7 +48,6 @@ pub(super) const ALLOW: Keys = Keys {
             || json!({ "type": "array", "items": { "type": "string", "pattern": "^[^=*\\s]+\\*?$" } }),
         ),
     ],
-    later: &[],
     misplaced: &[],
     elsewhere: &[
         ("https", "http"),
@@ -77,7 +76,6 @@ const FS: Keys = Keys {
             || json!({ "enum": ["ro", "rw"], "default": "ro" }),
         ),
     ],
-    later: &[],
     misplaced: &[],
     elsewhere: &[("mode", "access")],
 };

@@ -25,7 +25,6 @@ const GRANTS: Keys = Keys {
         Key::new("limits", "The most that the plugin may use.", || schema::object(&LIMITS)),
         Key::new("locked", "Nothing but this file grants it anything. Default: false.", schema::boolean),
     ],
-    later: &[],
     misplaced: &[("path", "remove it; the file lies beside its plugin")],
     elsewhere: &[("digest", "sha256"), ("hash", "sha256"), ("grants", "allow"), ("permissions", "allow")],
 };

@@ -33,7 +33,6 @@ pub(super) const LIMITS: Keys = Keys {
         ),
         Key::new("http_body", "The body of a request, and of an answer. Default: 64MiB.", size_schema),
     ],
-    later: &[],
     misplaced: &[],
     elsewhere: &[
         ("mem", "memory"),

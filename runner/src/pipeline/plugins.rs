@@ -33,7 +33,6 @@ pub(super) const PLUGIN: Keys = Keys {
         Key::new("allow", "What the plugin may touch. Default: nothing.", || schema::object(&ALLOW)),
         Key::new("limits", "How much the plugin may use.", || schema::object(&LIMITS)),
     ],
-    later: &[],
     elsewhere: &[
         ("file", "path"),
         ("wasm", "path"),
@@ -56,7 +55,6 @@ pub(super) const HISTORY: Keys = Keys {
         Key::new("uses", "The plugin that keeps builds.", schema::plugin),
         Key::new("with", "Its config. It takes no expressions.", || json!({ "type": "object" })),
     ],
-    later: &[],
     misplaced: &[],
     elsewhere: &[
         ("plugin", "uses"),
@@ -73,7 +71,6 @@ pub(super) const OBSERVER: Keys = Keys {
         Key::new("uses", "The plugin that follows builds.", schema::plugin),
         Key::new("with", "Its config. It takes no expressions.", || json!({ "type": "object" })),
     ],
-    later: &[],
     misplaced: &[],
     elsewhere: &[("plugin", "uses"), ("type", "uses"), ("config", "with"), ("options", "with")],
 };

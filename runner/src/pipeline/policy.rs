@@ -37,7 +37,6 @@ pub(super) const DEFAULTS: Keys = Keys {
         Key::new("timeout", "How long an attempt of a step may take.", schema::duration),
         Key::new("workdir", "Where commands start. Default: the workspace.", schema::template),
     ],
-    later: &[],
     misplaced: &[
         ("env", "write `env` beside `defaults`: it is added to the environment of all the file's steps"),
         ("retry", "write `retry` in each step that is to be tried again"),
@@ -69,7 +68,6 @@ pub(super) const REQUIRE: Keys = Keys {
             schema::boolean,
         ),
     ],
-    later: &[],
     misplaced: &[],
     elsewhere: &[("image", "docker"), ("container", "docker"), ("branch", "git"), ("clean", "git")],
 };
@@ -80,7 +78,6 @@ pub(super) const LOCK: Keys = Keys {
         Key::new("name", "Builds with the same name run one after the other.", schema::template),
         Key::new("wait", "How long to wait for it. Default: as long as it takes.", schema::duration),
     ],
-    later: &[],
     misplaced: &[],
     elsewhere: &[("key", "name"), ("group", "name"), ("timeout", "wait")],
 };
@@ -106,7 +103,6 @@ pub(super) const RETRY: Keys = Keys {
             json!({ "type": "array", "minItems": 1, "uniqueItems": true, "items": { "enum": ends } })
         }),
     ],
-    later: &[],
     misplaced: &[],
     elsewhere: &[
         ("times", "attempts"),

@@ -24,8 +24,6 @@ pub(super) struct Keys {
     pub place: &'static str,
     /// The keys of this version.
     pub allowed: &'static [Key],
-    /// Keys that a later version will have, and what to do without them.
-    pub later: &'static [(&'static str, &'static str)],
     /// Keys that belong elsewhere, and what to do with them.
     pub misplaced: &'static [(&'static str, &'static str)],
     /// What other tools call it, and our key.
@@ -133,10 +131,6 @@ impl<'t> Reader<'t> {
         for (name, at, value) in self.entries(object) {
             if let Some(key) = keys.allowed.iter().find(|key| key.name == name) {
                 fields.known.push((key.name, at, value));
-            } else if let Some((_, help)) = keys.later.iter().find(|(key, _)| *key == name) {
-                let version = env!("CARGO_PKG_VERSION");
-                let message = format!("`{name}` is not supported by this version of dcd ({version})");
-                self.refuse(at, message, *help);
             } else if let Some((_, help)) = keys.misplaced.iter().find(|(key, _)| *key == name) {
                 self.refuse(at, format!("{} has no `{name}`", keys.place), *help);
             } else {

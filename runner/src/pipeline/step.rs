@@ -91,7 +91,6 @@ pub(super) const STEP: Keys = Keys {
         Key::new("outputs", "The files that it makes: globs relative to the workspace.", schema::globs),
         Key::new("reports", "The test reports that it writes.", || schema::object(&REPORTS)),
     ],
-    later: &[],
     misplaced: &[],
     elsewhere: &[
         ("id", "name"),
@@ -142,7 +141,6 @@ pub(super) const REPORTS: Keys = Keys {
         "Files in JUnit's XML: a glob, or several.",
         || json!({ "anyOf": [schema::glob(), schema::globs()] }),
     )],
-    later: &[],
     misplaced: &[],
     elsewhere: &[("xunit", "junit"), ("tests", "junit"), ("test", "junit")],
 };

@@ -20,7 +20,7 @@ use crate::{
         given::{Given, Secrets},
         guest::{Guest, Io, Tail},
         locate::Located,
-        step::{expect_kind, located_in, plugin_error},
+        step::{expect_kind, findings, plugin_error},
         warden::Warden,
     },
     redact::Redactor,
@@ -80,13 +80,7 @@ impl ObserverPlugin {
             })
             .await
         })?;
-        match answer {
-            Ok(diagnostics) | Err(Error::InvalidConfig(diagnostics)) => Ok(diagnostics
-                .into_iter()
-                .map(|diagnostic| located_in(&self.compiled.name, diagnostic, with))
-                .collect()),
-            Err(error) => Err(plugin_error(&self.compiled.name, error)),
-        }
+        findings(&self.compiled.name, answer, with)
     }
 
     /// The plugin's name.

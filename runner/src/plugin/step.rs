@@ -123,13 +123,7 @@ impl StepPlugin {
             })
             .await
         })?;
-        match answer {
-            Ok(diagnostics) | Err(Error::InvalidConfig(diagnostics)) => Ok(diagnostics
-                .into_iter()
-                .map(|diagnostic| located_in(&self.compiled.name, diagnostic, with))
-                .collect()),
-            Err(error) => Err(plugin_error(&self.compiled.name, error)),
-        }
+        findings(&self.compiled.name, answer, with)
     }
 
     /// Runs a step's attempt on the plugins' runtime. All it prints and its end go to `messages`.
@@ -324,7 +318,21 @@ pub(crate) fn expect_kind(located: &Located, kind: Kind, place: &str) -> Result<
     .help("`dcd plugin list` shows which plugins there are, and what each is for"))
 }
 
-pub(crate) fn located_in(plugin: &str, diagnostic: Diagnostic, with: &Json) -> PluginError {
+/// What a plugin finds wrong with a config.
+pub(crate) fn findings(
+    plugin: &str,
+    answer: Result<Vec<Diagnostic>, Error>,
+    with: &Json,
+) -> Result<Vec<PluginError>, PluginError> {
+    match answer {
+        Ok(wrong) | Err(Error::InvalidConfig(wrong)) => {
+            Ok(wrong.into_iter().map(|diagnostic| located_in(plugin, diagnostic, with)).collect())
+        }
+        Err(error) => Err(plugin_error(plugin, error)),
+    }
+}
+
+fn located_in(plugin: &str, diagnostic: Diagnostic, with: &Json) -> PluginError {
     let what = match diagnostic.pointer.as_str() {
         "" => format!("the config of plugin {plugin}"),
         pointer => format!("`{}` of plugin {plugin}", path(pointer)),

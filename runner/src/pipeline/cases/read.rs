@@ -44,7 +44,6 @@ const CASE: Keys = Keys {
         key("cancel", "Whether the step is asked to stop as soon as it starts."),
         key("expect", "What should come of it."),
     ],
-    later: &[],
     misplaced: &[
         ("outcome", "move it into `expect`"),
         ("outputs", "move it into `expect`; what the step is given of earlier steps is `inputs`"),
@@ -75,7 +74,6 @@ const EXPECT: Keys = Keys {
         key("commands", "All programs that it ran."),
         key("requests", "All requests that it sent."),
     ],
-    later: &[],
     misplaced: &[],
     elsewhere: &[("stdout", "output"), ("error", "problem"), ("message", "problem"), ("http", "requests")],
 };
@@ -88,7 +86,6 @@ const COMMAND: Keys = Keys {
         key("stdout", "What it prints."),
         key("stderr", "What it prints as errors."),
     ],
-    later: &[],
     misplaced: &[],
     elsewhere: &[("command", "run"), ("program", "run"), ("code", "exit_code"), ("output", "stdout")],
 };
@@ -101,7 +98,6 @@ const ANSWER: Keys = Keys {
         key("headers", "The headers."),
         key("body", "The body."),
     ],
-    later: &[],
     misplaced: &[("method", "write it into `request`, before the URL"), ("url", "write it into `request`")],
     elsewhere: &[("code", "status")],
 };
@@ -109,7 +105,6 @@ const ANSWER: Keys = Keys {
 const REQUEST: Keys = Keys {
     place: "a request",
     allowed: &[key("request", "The method and the URL."), key("body", "The body.")],
-    later: &[],
     misplaced: &[("method", "write it into `request`, before the URL"), ("url", "write it into `request`")],
     elsewhere: &[],
 };
@@ -117,7 +112,6 @@ const REQUEST: Keys = Keys {
 const CONTAINS: Keys = Keys {
     place: "a text that is looked into",
     allowed: &[key("contains", "What must be in it.")],
-    later: &[],
     misplaced: &[],
     elsewhere: &[("contain", "contains"), ("includes", "contains"), ("has", "contains")],
 };
@@ -130,7 +124,6 @@ const SETUP: Keys = Keys {
         Key::new("limits", "How much it may use.", || schema::object(&LIMITS)),
         key("secrets", "Where the secrets are that it may be granted."),
     ],
-    later: &[],
     misplaced: &[],
     elsewhere: &[("config", "with"), ("grants", "allow")],
 };
