@@ -4,12 +4,15 @@
 //! keep it as text. Names of fields and cases are those of Rust, and stay.
 
 mod adapter;
+mod filter;
+mod prune;
 
 pub use adapter::HistoryAdapter;
+pub use prune::prune;
 
 pub use crate::bindings::history::dcd::plugin::build_types::{Build, BuildId, Event, Payload, Status};
 pub use crate::bindings::history::exports::dcd::plugin::history::{
-    BuildFilter, BuildPage, EventPage, Grant, Lease, LockHolder, LockOutcome, NewBuild, Page, WriteOutcome,
+    BuildFilter, BuildPage, EventPage, Grant, Lease, Lock, LockPlace, NewBuild, Page, WriteOutcome,
 };
 
 use crate::config::Config;
@@ -37,7 +40,8 @@ pub trait HistoryBackend: Sized + 'static {
     /// failed.
     fn open(config: Self::Config) -> Result<Self, Error>;
 
-    /// One cheap round trip that says whether the place can be used. No command of dcd 0.1 calls it.
+    /// Says whether builds can be kept and read there, in a few round trips that leave nothing behind: for
+    /// `dcd doctor`.
     fn check(&self) -> Result<(), Error> {
         Ok(())
     }
@@ -58,7 +62,8 @@ pub trait HistoryBackend: Sized + 'static {
     ) -> Result<WriteOutcome, Error>;
 
     /// Ends a build. [`WriteOutcome::Gap`] unless `final_seq` is the tail, so a finished build is never
-    /// truncated.
+    /// truncated. `summary` is JSON that lists and statistics need, and is kept verbatim: it comes back as
+    /// [`Build::summary`].
     fn finish_build(
         &self,
         build: BuildId,
@@ -66,6 +71,7 @@ pub trait HistoryBackend: Sized + 'static {
         final_seq: u64,
         status: Status,
         at: u64,
+        summary: String,
     ) -> Result<WriteOutcome, Error>;
 
     /// Prolongs a lease. None when it is lost.
@@ -74,7 +80,7 @@ pub trait HistoryBackend: Sized + 'static {
     /// One build's record; None when there is no such build.
     fn get_build(&self, build: BuildId) -> Result<Option<Build>, Error>;
 
-    /// Builds, newest first.
+    /// Builds, newest first. [`BuildFilter::fits`] says which.
     fn list_builds(&self, filter: BuildFilter, page: Page) -> Result<BuildPage, Error>;
 
     /// A build's events from `from_seq` on; only those of `step` when it is given.
@@ -88,22 +94,34 @@ pub trait HistoryBackend: Sized + 'static {
         limit: u32,
     ) -> Result<EventPage, Error>;
 
-    /// Takes a named mutex that spans builds, such as `deploy/prod`. Optional; put `locks` into
-    /// [`FEATURES`](Self::FEATURES) when it is implemented.
-    fn acquire_lock(&self, name: &str, owner: &str, ttl_ms: u32) -> Result<LockOutcome, Error> {
-        let _ = (name, owner, ttl_ms);
+    /// Drops what the steps of a finished or lost build printed, and keeps all else: [`prune`] does it to an event.
+    /// Answers how many bytes of output were dropped, which is 0 when it is repeated.
+    fn prune_output(&self, build: BuildId) -> Result<u64, Error>;
+
+    /// Takes a place in the queue for a named lock that spans builds, such as `deploy/prod`; or keeps and renews
+    /// the one that the ticket has. The lock is the caller's when the ticket is first in the answer.
+    ///
+    /// Locks are optional, all four methods or none; put `locks` into [`FEATURES`](Self::FEATURES) when they are
+    /// implemented. Places whose time is over are not in the queue any more, by a clock that all callers share.
+    fn acquire_lock(&self, name: &str, ticket: &str, owner: &str, ttl_ms: u32) -> Result<Lock, Error> {
+        let _ = (name, ticket, owner, ttl_ms);
         Err(Error::Unsupported("locks".into()))
     }
 
-    /// Prolongs a lock. None when it is lost.
-    fn renew_lock(&self, name: &str, lease: &str, ttl_ms: u32) -> Result<Option<Lease>, Error> {
-        let _ = (name, lease, ttl_ms);
+    /// Renews a place in the queue. None when the ticket is not in it any more.
+    fn renew_lock(&self, name: &str, ticket: &str, ttl_ms: u32) -> Result<Option<Lock>, Error> {
+        let _ = (name, ticket, ttl_ms);
         Err(Error::Unsupported("locks".into()))
     }
 
-    /// Gives a lock back. Giving back a lock that is lost is fine.
-    fn release_lock(&self, name: &str, lease: &str) -> Result<(), Error> {
-        let _ = (name, lease);
+    /// Leaves the queue, so that the next one holds the lock. Whether the ticket was in it; that it was not is fine.
+    fn release_lock(&self, name: &str, ticket: &str) -> Result<bool, Error> {
+        let _ = (name, ticket);
+        Err(Error::Unsupported("locks".into()))
+    }
+
+    /// The locks that are held, by name.
+    fn list_locks(&self) -> Result<Vec<Lock>, Error> {
         Err(Error::Unsupported("locks".into()))
     }
 }

@@ -4,7 +4,7 @@ use core::marker::PhantomData;
 use std::rc::Rc;
 
 use super::{
-    Build, BuildFilter, BuildId, BuildPage, Event, EventPage, Grant, HistoryBackend, Lease, LockOutcome,
+    Build, BuildFilter, BuildId, BuildPage, Event, EventPage, Grant, HistoryBackend, Lease, Lock,
     NewBuild, Page, Status, WriteOutcome,
 };
 use crate::bindings::history::exports::dcd::plugin::history::Guest;
@@ -56,8 +56,9 @@ impl<T: HistoryBackend + Slot + Package> Guest for HistoryAdapter<T> {
         final_seq: u64,
         status: Status,
         at: u64,
+        summary: String,
     ) -> Result<WriteOutcome, Error> {
-        backend::<T>()?.finish_build(build, &lease, final_seq, status, at)
+        backend::<T>()?.finish_build(build, &lease, final_seq, status, at, summary)
     }
 
     fn renew_lease(build: BuildId, lease: String, ttl_ms: u32) -> Result<Option<Lease>, Error> {
@@ -81,15 +82,23 @@ impl<T: HistoryBackend + Slot + Package> Guest for HistoryAdapter<T> {
         backend::<T>()?.read_events(build, step.as_deref(), from_seq, limit)
     }
 
-    fn acquire_lock(name: String, owner: String, ttl_ms: u32) -> Result<LockOutcome, Error> {
-        backend::<T>()?.acquire_lock(&name, &owner, ttl_ms)
+    fn prune_output(build: BuildId) -> Result<u64, Error> {
+        backend::<T>()?.prune_output(build)
     }
 
-    fn renew_lock(name: String, lease: String, ttl_ms: u32) -> Result<Option<Lease>, Error> {
-        backend::<T>()?.renew_lock(&name, &lease, ttl_ms)
+    fn acquire_lock(name: String, ticket: String, owner: String, ttl_ms: u32) -> Result<Lock, Error> {
+        backend::<T>()?.acquire_lock(&name, &ticket, &owner, ttl_ms)
     }
 
-    fn release_lock(name: String, lease: String) -> Result<(), Error> {
-        backend::<T>()?.release_lock(&name, &lease)
+    fn renew_lock(name: String, ticket: String, ttl_ms: u32) -> Result<Option<Lock>, Error> {
+        backend::<T>()?.renew_lock(&name, &ticket, ttl_ms)
+    }
+
+    fn release_lock(name: String, ticket: String) -> Result<bool, Error> {
+        backend::<T>()?.release_lock(&name, &ticket)
+    }
+
+    fn list_locks() -> Result<Vec<Lock>, Error> {
+        backend::<T>()?.list_locks()
     }
 }
