@@ -144,6 +144,9 @@ impl Build {
             Body::StepOutput(bytes) => {
                 self.count_output(event.step.as_deref().unwrap_or_default(), event.at, bytes.len() as u64);
             }
+            Body::OutputPruned(body) => {
+                self.count_output(event.step.as_deref().unwrap_or_default(), event.at, body.bytes);
+            }
             Body::AttemptFinished(body) => {
                 if let Some(attempt) = self.step(event).and_then(|step| step.attempts.last_mut()) {
                     attempt.finish(body, event.at);

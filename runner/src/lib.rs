@@ -1,6 +1,8 @@
 //! `DistributedCD`'s runner.
 
+pub mod brief;
 pub mod build;
+pub mod chain;
 pub mod cli;
 mod commands;
 pub mod docker;

@@ -4,16 +4,15 @@
 use std::{
     io::ErrorKind,
     ops::ControlFlow,
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use crate::{
     build::Build,
     cli::SourceArgs,
     commands::{load, output::warn},
-    engine::ports::backend::{Backend, BackendError},
+    engine::ports::backend::{Backend, BackendError, Filter},
     error::CommandError,
-    event::{Event, UnixMs},
+    event::{Event, Record},
     journal::{BuildDir, Corruption, Lookup, Reader, Store, StoreError},
     plugin::{Host, backend::HistoryPlugin},
     report::Summary,
@@ -161,11 +160,12 @@ impl Builds {
                 let number = summary.number.unwrap_or_default();
                 let mut next = Some(0);
                 while let Some(from) = next {
-                    let (events, more) = host
+                    let page = host
                         .block_on(backend.read(&summary.component, number, step, from))
                         .map_err(|error| backend_error(&error))?;
                     // A build that runs has no last page: what is there now is all that is shown.
-                    next = more.filter(|more| *more > from);
+                    next = page.next.filter(|next| *next > from);
+                    let events = page.records.into_iter().map(Record::into_event);
                     if events.into_iter().try_for_each(&mut *each).is_break() {
                         return Ok(());
                     }
@@ -192,8 +192,9 @@ impl Builds {
 
     fn remote(&mut self, limit: usize) -> Vec<Summary> {
         let Some((host, backend)) = &mut self.backend else { return Vec::new() };
-        match host.block_on(backend.list(self.component.as_deref(), limit)) {
-            Ok(listed) => listed.into_iter().map(|listed| Summary::listed(listed, now())).collect(),
+        let filter = Filter { component: self.component.clone(), ..Filter::default() };
+        match host.block_on(backend.list(&filter, limit, None)) {
+            Ok(page) => page.builds.into_iter().map(Summary::listed).collect(),
             Err(error) => {
                 warn(&format!("only the builds of this workspace are looked at: {}", error.message));
                 Vec::new()
@@ -235,11 +236,6 @@ fn backend(workspace: &std::path::Path, args: &SourceArgs) -> Option<(Host, Hist
             None
         }
     }
-}
-
-fn now() -> UnixMs {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A build whose runner ended before the journal's first bytes were written, or what is no build at all.

@@ -42,10 +42,10 @@ impl Replication {
         progress: watch::Receiver<Progress>,
     ) -> std::io::Result<Self> {
         let backend = plugin.name().to_owned();
-        let uploader = Uploader::new(plugin, JournalTail::open(journal)?, build, progress);
+        let mut uploader = Uploader::new(plugin, JournalTail::open(journal)?, build, progress);
         let taken = uploader.taken();
         let (sender, begun) = mpsc::unbounded_channel();
-        Ok(Replication { backend, task: host.spawn(uploader.run(sender)), taken, begun })
+        Ok(Replication { backend, task: host.spawn(async move { uploader.run(sender).await }), taken, begun })
     }
 
     /// The build's number, if the backend gives it soon. If not, the build runs without one.

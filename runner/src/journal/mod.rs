@@ -8,7 +8,7 @@ mod reader;
 mod store;
 mod writer;
 
-pub use format::{Corruption, Record};
+pub use format::Corruption;
 pub use reader::{JournalTail, Reader};
 pub use store::{BuildDir, Lookup, Store, StoreError};
 pub use writer::{JournalError, Writer};

@@ -11,6 +11,7 @@ mod call;
 mod client;
 mod compiler;
 pub mod conformance;
+mod convert;
 mod describe;
 mod engine;
 mod error;

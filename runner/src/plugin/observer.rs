@@ -9,13 +9,12 @@ use crate::{
     pipeline::Json,
     plugin::{
         Grants, Host, Kind, PluginError,
-        backend::to_wit,
         bindings::{
             observer::{BuildObserver, exports::dcd::plugin::observer},
             types::Error,
         },
         call::{QUICK, limited},
-        describe,
+        convert, describe,
         engine::Compiled,
         given::{Given, Secrets},
         guest::{Guest, Io, Tail},
@@ -133,7 +132,7 @@ impl ObserverPlugin {
 impl Observing {
     /// Tells it of events. The outer error ends the observer: its instance is broken.
     pub async fn observe(&mut self, events: Vec<Event>) -> Result<Result<(), PluginError>, PluginError> {
-        let events: Vec<_> = events.into_iter().map(to_wit).collect();
+        let events: Vec<_> = events.into_iter().map(convert::told).collect();
         let call = async |guest: &observer::Guest, store: &mut Store<Guest>| {
             guest.call_observe(store, &events).await
         };

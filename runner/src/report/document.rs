@@ -48,19 +48,18 @@ impl Summary {
         }
     }
 
-    /// Of a build that a history backend lists. One that runs although its lease is over is lost.
-    pub fn listed(listed: Listed, now: UnixMs) -> Self {
-        let lost = listed.outcome.is_none() && listed.lease_expires_at < now;
+    /// Of a build that a history backend lists.
+    pub fn listed(listed: Listed) -> Self {
+        let (lost, brief) = (listed.lost, listed.brief.unwrap_or_default());
         Summary {
             id: listed.id,
             number: Some(listed.number),
             component: listed.component,
             outcome: if lost { Some(Outcome::Error) } else { listed.outcome },
-            reason: lost.then(|| RUNNER_LOST.to_owned()),
+            reason: if lost { Some(RUNNER_LOST.to_owned()) } else { brief.reason },
             started_at: listed.started_at,
             finished_at: listed.finished_at,
-            // All that a list says: its two clocks may differ by a little from the events' own figure.
-            duration_ms: listed.finished_at.map(|end| end.saturating_sub(listed.started_at)),
+            duration_ms: brief.duration_ms,
             metadata: listed.metadata,
         }
     }

@@ -40,7 +40,7 @@ impl Log for Kept {
         let keep = |(step, body): (Option<StepName>, Body)| {
             self.notes.add(format!("keep {} {}", step.as_deref().unwrap_or("-"), body.kind()));
             self.seq += 1;
-            Event { seq: self.seq - 1, at: 0, step, body }
+            Event { seq: self.seq - 1, at: 0, step, body, hash: Hash::default() }
         };
         Ok(events.into_iter().map(keep).collect())
     }

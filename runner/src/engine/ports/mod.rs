@@ -6,8 +6,10 @@ pub mod programs;
 use tokio::sync::mpsc;
 
 use crate::{
+    build::Build,
+    chain::Hash,
     engine::message::{StepControl, StepIndex, StepMessage, StepStatus},
-    event::{Body, Event, Problem, StepFinished, StepName, StepTests},
+    event::{Body, Event, Problem, Record, StepFinished, StepName, StepTests},
 };
 
 /// Runs steps.
@@ -55,7 +57,10 @@ pub struct Progress {
 
 /// Reads a journal again, while it is being written.
 pub trait Tail: Send {
-    /// The events from number `from` on and before `end`, but not many more than `bytes` of payload. Cheapest
+    /// The records from number `from` on and before `end`, but not many more than `bytes` of payload. Cheapest
     /// where the last call ended. Empty only when `from` is `end`.
-    fn read(&mut self, from: u64, end: u64, bytes: usize) -> std::io::Result<Vec<Event>>;
+    fn read(&mut self, from: u64, end: u64, bytes: usize) -> std::io::Result<Vec<Record>>;
+
+    /// What all records before `end` add up to, and the hash of the last one.
+    fn build(&mut self, end: u64) -> std::io::Result<(&Build, Hash)>;
 }

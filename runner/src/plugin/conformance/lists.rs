@@ -3,7 +3,7 @@
 use super::{
     Checked,
     bench::{Bench, build_of, events, holds, now, pause, same},
-    instance::Instance,
+    instance::{Instance, timeless},
 };
 use crate::plugin::bindings::history::{
     dcd::plugin::build_types::{Build, Status},
@@ -46,7 +46,7 @@ pub(super) fn newest_first(bench: &Bench) -> Checked {
     begin(bench, &mut one, 3)?;
     list_as(&mut one, "the list", &bench.own(), 10, &[3, 2, 1])?;
     for build in one.list_from(&bench.own(), 10, None)? {
-        same("a record in the list", &build, &one.record(&build.id)?)?;
+        same("a record in the list", &timeless(build.clone()), &one.record(&build.id)?)?;
     }
     Ok(())
 }

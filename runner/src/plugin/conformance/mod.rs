@@ -107,9 +107,11 @@ pub static CHECKS: &[Check] = checks! {
     "list-grows" "while builds begin, the pages have each earlier build once" lists::grows;
     "list-filtered" "filters by component, status and start let through what they should" lists::filtered;
     "list-everywhere" "without a component, builds of all are listed, by any instance" lists::everywhere;
-    "lock-exclusive" (LOCKS) "a lock that one owner holds is held for others, until it is released" locks::exclusive;
-    "lock-repeated" (LOCKS) "an owner that never heard of its lock gets it again" locks::repeated;
-    "lock-expires" (LOCKS) "a lock that ran out is another's, and its last holder cannot renew or release it" locks::expires;
+    "lock-exclusive" (LOCKS) "a lock that one holds others wait for, until it is released" locks::exclusive;
+    "lock-queued" (LOCKS) "who asked first holds the lock first; who leaves the queue is not waited for" locks::queued;
+    "lock-repeated" (LOCKS) "who never heard of its place in the queue gets it again" locks::repeated;
+    "lock-expires" (LOCKS) "a place that ran out is another's, and cannot be renewed or released" locks::expires;
+    "lock-listed" (LOCKS) "the locks that are held are listed by name, with their queues" locks::listed;
     "lock-renewed" (LOCKS) "a renewed lock lasts longer" locks::renewed;
     "lock-race" (LOCKS) "of instances that want a lock at the same time one gets it" locks::race;
 };

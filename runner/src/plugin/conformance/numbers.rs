@@ -66,8 +66,11 @@ pub(super) fn record(bench: &Bench) -> Checked {
         started_at: build.started_at,
         finished_at: None,
         lease_expires_at: grant.lease.expires_at,
+        as_of: 0,
         next_seq: 0,
         metadata: build.metadata,
+        summary: None,
+        pruned: false,
     };
     same("the record", &one.record(&grant.build)?, &expected)?;
     same("the record, to another instance", &bench.instance().record(&grant.build)?, &expected)

@@ -232,7 +232,7 @@ impl Past {
         let events = [(None, &started)].into_iter().chain(self.told());
         for (seq, (step, body)) in (0..).zip(events) {
             let step = step.map(|step| plan.steps[step].spec.name.clone());
-            build.apply(&Event { seq, at: 0, step, body: body.clone() });
+            build.apply(&Event { seq, at: 0, step, body: body.clone(), hash: Hash::default() });
         }
         build
     }
