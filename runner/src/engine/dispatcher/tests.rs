@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::{
+    chain::Hash,
     engine::message::{StepEnd, StepStatus},
     event::{Outcome, Problem, StepFinished, StepShell, StepTests},
     pipeline::Retry,
