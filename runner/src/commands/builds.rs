@@ -1,10 +1,7 @@
 //! The builds that can be looked at: this workspace's journals and, where the pipeline names one, the history
 //! backend. What both have is taken from the journal, which is never behind.
 
-use std::{
-    io::ErrorKind,
-    ops::ControlFlow,
-};
+use std::{io::ErrorKind, ops::ControlFlow};
 
 use crate::{
     build::Build,

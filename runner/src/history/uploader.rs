@@ -395,7 +395,7 @@ mod tests {
     struct Events(Vec<Record>, Build);
 
     impl Tail for Events {
-    /// Two at a time, so that a build takes several appends.
+        /// Two at a time, so that a build takes several appends.
         fn read(&mut self, from: u64, end: u64, _: usize) -> std::io::Result<Vec<Record>> {
             let wanted = self.0.iter().filter(|event| (from..end).contains(&event.seq));
             Ok(wanted.take(2).cloned().collect())

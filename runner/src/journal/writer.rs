@@ -94,11 +94,8 @@ impl Writer {
     /// the runner is not gone.
     pub fn recover(path: &Path) -> Result<Option<Self>, JournalError> {
         let fail = |what, source| JournalError { what, path: path.to_owned(), source };
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(path)
-            .map_err(|error| fail("open", error))?;
+        let mut file =
+            OpenOptions::new().read(true).write(true).open(path).map_err(|error| fail("open", error))?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => return Ok(None),
@@ -150,7 +147,12 @@ impl Writer {
     }
 
     /// The same for something that happened earlier.
-    pub fn append_at(&mut self, at: UnixMs, step: Option<StepName>, body: Body) -> Result<Event, JournalError> {
+    pub fn append_at(
+        &mut self,
+        at: UnixMs,
+        step: Option<StepName>,
+        body: Body,
+    ) -> Result<Event, JournalError> {
         let mut event = Event { seq: self.end.next_seq, at, step, body, hash: Hash::default() };
         self.write(std::slice::from_mut(&mut event))?;
         Ok(event)

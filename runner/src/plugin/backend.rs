@@ -1,13 +1,17 @@
 //! History backends.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use wasmtime::Store;
 
 use crate::{
     engine::ports::backend::{
-        Answer, Backend, BackendError, End, Filter, Grant, ListPage, Listed, Lock, Locks, NewBuild, RecordPage,
-        Written,
+        Answer, Backend, BackendError, End, Filter, Grant, ListPage, Listed, Lock, Locks, NewBuild,
+        RecordPage, Written,
     },
     event::Record,
     pipeline::Json,
@@ -26,6 +30,7 @@ use crate::{
         engine::Compiled,
         given::{Given, Secrets},
         guest::{Guest, Io, Tail},
+        install,
         locate::Located,
         step::{expect_kind, plugin_error},
         warden::Warden,
@@ -88,6 +93,19 @@ impl HistoryPlugin {
             given: self.given.clone(),
             redactor: self.redactor.clone(),
         }
+    }
+
+    /// [`HistoryPlugin::another`], on a machine whose clock is so many milliseconds ahead of this one's.
+    pub(crate) fn another_with_clock(&self, ahead_ms: i64) -> Self {
+        let mut another = self.another();
+        another.given.clock_ahead_ms = ahead_ms;
+        another
+    }
+
+    /// Writes the plugin, and what it was compiled to, into a directory of plugins: there other processes find it without
+    /// compiling it again.
+    pub fn save(&self, located: &Located, directory: &Path) -> Result<PathBuf, PluginError> {
+        install::save(located, &self.compiled, directory)
     }
 
     /// The optional operations that it names.

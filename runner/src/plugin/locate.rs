@@ -25,7 +25,7 @@ use crate::{
 /// Where an image keeps its plugins.
 pub const DIRECTORY: &str = "/dcd-plugins";
 /// More directories, separated by colons, looked at first.
-const PATH_VARIABLE: &str = "DCD_PLUGIN_PATH";
+pub(crate) const PATH_VARIABLE: &str = "DCD_PLUGIN_PATH";
 
 /// A plugin's file, read and identified.
 #[derive(Clone, Debug)]

@@ -227,6 +227,7 @@ async fn run(plugin: &Compiled, request: StepRequest, warden: &Warden) -> Answer
         secrets: request.secrets,
         own_secrets: request.own_secrets,
         workshop: Some(request.workshop),
+        clock_ahead_ms: 0,
     };
     let mut store = plugin.store(warden, given)?;
     limited(warden, "run", limit, async {
