@@ -1,0 +1,139 @@
+//! Requests, but for the table's name.
+
+use serde_json::{Map, Value, json};
+
+use crate::item::{Item, Key, text};
+
+/// The body of a request. Names in its expressions begin with `#`, since so many words are reserved.
+#[derive(Clone, Debug)]
+pub(crate) struct Request(Map<String, Value>);
+
+impl Request {
+    pub(crate) fn empty() -> Self {
+        Self(Map::new())
+    }
+
+    /// `GetItem`, with all that was written before.
+    pub(crate) fn get(key: &Key) -> Self {
+        Self::empty().with("Key", key.item()).with("ConsistentRead", true)
+    }
+
+    /// `PutItem`.
+    pub(crate) fn put(item: Item) -> Self {
+        Self::empty().with("Item", item)
+    }
+
+    /// `UpdateItem`, which answers the whole item.
+    pub(crate) fn update(key: &Key, expression: &str) -> Self {
+        Self::empty()
+            .with("Key", key.item())
+            .with("ReturnValues", "ALL_NEW")
+            .with("UpdateExpression", expression)
+            .named(expression)
+    }
+
+    /// `DeleteItem`.
+    pub(crate) fn delete(key: &Key) -> Self {
+        Self::empty().with("Key", key.item())
+    }
+
+    /// `Query` for the items of `pk` from one sort key to another, both included; with all that was written before.
+    pub(crate) fn query(pk: &str, from: &str, to: &str) -> Self {
+        let condition = "#pk = :pk AND #sk BETWEEN :from AND :to";
+        Self::empty()
+            .with("KeyConditionExpression", condition)
+            .with("ConsistentRead", true)
+            .named(condition)
+            .value(":pk", text(pk))
+            .value(":from", text(from))
+            .value(":to", text(to))
+    }
+
+    /// The same query from its end.
+    pub(crate) fn backwards(self) -> Self {
+        self.with("ScanIndexForward", false)
+    }
+
+    pub(crate) fn limit(self, limit: usize) -> Self {
+        self.with("Limit", limit)
+    }
+
+    /// Only these attributes, as in `#sk, #run`.
+    pub(crate) fn only(self, attributes: &str) -> Self {
+        self.with("ProjectionExpression", attributes).named(attributes)
+    }
+
+    pub(crate) fn condition(self, expression: &str) -> Self {
+        self.with("ConditionExpression", expression).named(expression)
+    }
+
+    /// The value that the expressions call `name`.
+    pub(crate) fn value(mut self, name: &str, value: Value) -> Self {
+        self.object("ExpressionAttributeValues").insert(name.to_owned(), value);
+        self
+    }
+
+    pub(crate) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.0.insert(name.to_owned(), value.into());
+        self
+    }
+
+    pub(crate) fn into_body(self, table: &str) -> Vec<u8> {
+        Value::Object(self.with("TableName", table).0).to_string().into_bytes()
+    }
+
+    /// A body that names the table elsewhere.
+    pub(crate) fn keys(table: &str, keys: &[Key]) -> Self {
+        let keys: Vec<Value> = keys.iter().map(|key| key.item().into()).collect();
+        Self::empty().with("RequestItems", json!({ table: { "Keys": keys, "ConsistentRead": true } }))
+    }
+
+    pub(crate) fn into_whole_body(self) -> Vec<u8> {
+        Value::Object(self.0).to_string().into_bytes()
+    }
+
+    /// Says which attributes the names of an expression are.
+    fn named(mut self, expression: &str) -> Self {
+        let names = self.object("ExpressionAttributeNames");
+        for part in expression.split('#').skip(1) {
+            let end = part.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(part.len());
+            names.insert(format!("#{}", &part[..end]), part[..end].into());
+        }
+        if names.is_empty() {
+            self.0.remove("ExpressionAttributeNames");
+        }
+        self
+    }
+
+    fn object(&mut self, name: &str) -> &mut Map<String, Value> {
+        let value = self.0.entry(name).or_insert_with(|| Value::Object(Map::new()));
+        if !value.is_object() {
+            *value = Value::Object(Map::new());
+        }
+        match value {
+            Value::Object(object) => object,
+            _ => unreachable!("it was made one"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_expressions_are_said() {
+        let request = Request::update(&Key::new("a", "b"), "SET #next = :end, #expires = :at")
+            .condition("#lease = :lease AND #next = :start")
+            .value(":end", json!({ "N": "7" }));
+        let body: Value = serde_json::from_slice(&request.into_body("builds")).unwrap();
+        assert_eq!(
+            body["ExpressionAttributeNames"],
+            json!({ "#next": "next", "#expires": "expires", "#lease": "lease" })
+        );
+        assert_eq!(body["ExpressionAttributeValues"], json!({ ":end": { "N": "7" } }));
+        assert_eq!(body["TableName"], "builds");
+        let body = Request::delete(&Key::new("a", "b")).condition("attribute_exists(pk)").into_body("t");
+        assert!(!String::from_utf8(body).unwrap().contains("Names"));
+    }
+}
