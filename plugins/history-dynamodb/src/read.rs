@@ -57,7 +57,7 @@ fn heads(table: &Table, id: &BuildId, from: u64, tail: u64, limit: usize) -> Res
         let head = items.first().map(Head::read).transpose()?.ok_or_else(|| missing(id, from))?;
         keys::chunk_from(head.first)
     };
-    let query = Request::query(&pk, &start, &keys::chunk_until(tail - 1)).limit(limit + 1);
+    let query = Request::query(&pk, &start, &keys::chunk_until(tail - 1)).limit(limit + 4);
     let page = table.query(query)?;
     let mut heads: Vec<Head> = page.items.iter().map(Head::read).collect::<Result<_, _>>()?;
     // Of the last one's kind there may be more.
