@@ -16,7 +16,7 @@ use crate::pack;
 const CHUNK_BYTES: usize = 256 << 10;
 /// So that what is left of a chunk's events after their output was dropped always fits into one item.
 const CHUNK_EVENTS: usize = 1000;
-/// What an item holds at most besides its key and names (DynamoDB: 400 KB in all).
+/// What an item holds at most besides its key and names (`DynamoDB`: 400 KB in all).
 const PART_BYTES: usize = 390_000;
 /// What writing one item costs one unit for.
 const UNIT_BYTES: usize = 1024;
@@ -210,7 +210,7 @@ mod tests {
                 state ^= state << 13;
                 state ^= state >> 7;
                 state ^= state << 17;
-                (state >> 32) as u8
+                state.to_be_bytes()[3]
             })
             .collect()
     }

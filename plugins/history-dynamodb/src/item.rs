@@ -1,4 +1,4 @@
-//! Items of the table, as DynamoDB writes them in JSON.
+//! Items of the table, as `DynamoDB` writes them in JSON.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

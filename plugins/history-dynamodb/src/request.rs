@@ -5,12 +5,16 @@ use serde_json::{Map, Value, json};
 use crate::item::{Item, Key, text};
 
 /// The body of a request. Names in its expressions begin with `#`, since so many words are reserved.
-#[derive(Clone, Debug)]
-pub(crate) struct Request(Map<String, Value>);
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Request {
+    body: Map<String, Value>,
+    names: Map<String, Value>,
+    values: Map<String, Value>,
+}
 
 impl Request {
     pub(crate) fn empty() -> Self {
-        Self(Map::new())
+        Self::default()
     }
 
     /// `GetItem`, with all that was written before.
@@ -69,51 +73,44 @@ impl Request {
 
     /// The value that the expressions call `name`.
     pub(crate) fn value(mut self, name: &str, value: Value) -> Self {
-        self.object("ExpressionAttributeValues").insert(name.to_owned(), value);
+        self.values.insert(name.to_owned(), value);
         self
     }
 
     pub(crate) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.0.insert(name.to_owned(), value.into());
+        self.body.insert(name.to_owned(), value.into());
         self
     }
 
-    pub(crate) fn into_body(self, table: &str) -> Vec<u8> {
-        Value::Object(self.with("TableName", table).0).to_string().into_bytes()
-    }
-
-    /// A body that names the table elsewhere.
+    /// `BatchGetItem`, whose body names the table by itself, with all that was written before.
     pub(crate) fn keys(table: &str, keys: &[Key]) -> Self {
         let keys: Vec<Value> = keys.iter().map(|key| key.item().into()).collect();
         Self::empty().with("RequestItems", json!({ table: { "Keys": keys, "ConsistentRead": true } }))
     }
 
-    pub(crate) fn into_whole_body(self) -> Vec<u8> {
-        Value::Object(self.0).to_string().into_bytes()
+    pub(crate) fn into_body(self, table: &str) -> Vec<u8> {
+        self.with("TableName", table).into_whole_body()
+    }
+
+    /// The body of a request that does not want the table's name.
+    pub(crate) fn into_whole_body(mut self) -> Vec<u8> {
+        for (name, map) in
+            [("ExpressionAttributeNames", self.names), ("ExpressionAttributeValues", self.values)]
+        {
+            if !map.is_empty() {
+                self.body.insert(name.to_owned(), map.into());
+            }
+        }
+        Value::Object(self.body).to_string().into_bytes()
     }
 
     /// Says which attributes the names of an expression are.
     fn named(mut self, expression: &str) -> Self {
-        let names = self.object("ExpressionAttributeNames");
         for part in expression.split('#').skip(1) {
             let end = part.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(part.len());
-            names.insert(format!("#{}", &part[..end]), part[..end].into());
-        }
-        if names.is_empty() {
-            self.0.remove("ExpressionAttributeNames");
+            self.names.insert(format!("#{}", &part[..end]), part[..end].into());
         }
         self
-    }
-
-    fn object(&mut self, name: &str) -> &mut Map<String, Value> {
-        let value = self.0.entry(name).or_insert_with(|| Value::Object(Map::new()));
-        if !value.is_object() {
-            *value = Value::Object(Map::new());
-        }
-        match value {
-            Value::Object(object) => object,
-            _ => unreachable!("it was made one"),
-        }
     }
 }
 

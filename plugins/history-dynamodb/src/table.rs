@@ -49,7 +49,7 @@ impl Table {
             .first_byte_timeout(Duration::from_secs(10))
             .timeout(Duration::from_secs(20))
             .body_limit(32 << 20);
-        Self { settings, http, credentials: credentials, clock: Cell::default() }
+        Self { settings, http, credentials, clock: Cell::default() }
     }
 
     /// What the service's clock shows, in milliseconds since the epoch.

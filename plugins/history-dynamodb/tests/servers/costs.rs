@@ -37,9 +37,8 @@ fn a_build_costs_what_the_docs_say() {
     append(&backend, &grant, events(0..8));
     assert_bill(&line, "a small append", "PutItem, UpdateItem", 1.0 + 1.0);
     // 50 KB of output, as tests print it.
-    let output: String = (0..1000)
-        .map(|case| format!("test engine::state::case_{case} ... ok, {} ms\n", case * 7 % 97))
-        .collect();
+    let case = |case: u32| format!("test engine::state::case_{case} ... ok, {} ms\n", case * 7 % 97);
+    let output = (0..1000).map(case).collect::<Vec<_>>().concat();
     let event = Event { payload: Payload::Bytes(output.into_bytes()), ..event(8) };
     append(&backend, &grant, vec![event]);
     let (operations, units) = bill(&line);

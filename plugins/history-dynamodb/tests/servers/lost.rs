@@ -16,7 +16,7 @@ fn a_run_has_one_number_whatever_is_lost() {
                 number += 1;
                 let new = build(&format!("run {number}"));
                 line.next(operation, &[vec![Fate::Answered; before], vec![fate]].concat());
-                unavailable(backend.begin_build(new.clone()));
+                unavailable(&backend.begin_build(new.clone()));
                 line.assert_used();
                 let grant = another(&url, &table).begin_build(new.clone()).unwrap();
                 assert_eq!(grant.build.number, number, "{name} {operation} {fate:?} {before}");
@@ -42,7 +42,7 @@ fn a_number_that_another_run_got_is_looked_past() {
         let (backend, line) = open(&url, &table);
         let (one, two) = (build("one"), build("two"));
         line.next("PutItem", &[Fate::Answered, Fate::Answered, Fate::Late]);
-        unavailable(backend.begin_build(one.clone()));
+        unavailable(&backend.begin_build(one.clone()));
         assert_eq!(backend.begin_build(two.clone()).unwrap().build.number, 1);
         line.deliver();
         assert_eq!(backend.begin_build(one).unwrap().build.number, 2);
@@ -71,7 +71,7 @@ fn events_are_stored_once_whatever_is_lost() {
                         let what = format!("{name} {operation} {before} {fate:?} {again}");
                         line.next(operation, &[vec![Fate::Answered; before], vec![fate]].concat());
                         let batch = events(next..next + length);
-                        unavailable(backend.append(grant.build.clone(), &grant.lease.token, next, batch));
+                        unavailable(&backend.append(grant.build.clone(), &grant.lease.token, next, batch));
                         line.assert_used();
                         let outcome = append(&backend, &grant, events(next..next + again));
                         // Whole chunks are taken up that are there.
@@ -104,7 +104,7 @@ fn what_a_fenced_writer_left_is_not_there() {
             assert_eq!(append(&old, &first, events(0..5)), "Stored(5)");
             // The events come, then their head.
             line.next("PutItem", &[Fate::Answered, fate]);
-            unavailable(old.append(first.build.clone(), &first.lease.token, 5, events(5..60)));
+            unavailable(&old.append(first.build.clone(), &first.lease.token, 5, events(5..60)));
             line.assert_used();
             let new = another(&url, &table);
             let second = new.begin_build(run).unwrap();
@@ -155,7 +155,7 @@ fn pruning_can_be_repeated_from_anywhere() {
                 finish(&backend, &grant, 91);
                 let bytes: usize = (0..91).step_by(2).map(|seq| format!("line {seq}\n").len()).sum();
                 line.next(operation, &[vec![Fate::Answered; before], vec![fate]].concat());
-                unavailable(backend.prune_output(grant.build.clone()));
+                unavailable(&backend.prune_output(grant.build.clone()));
                 line.assert_used();
                 let left = another(&url, &table).prune_output(grant.build.clone()).unwrap();
                 assert!(left <= bytes as u64, "{name} {operation} {before} {fate:?}");
@@ -163,7 +163,9 @@ fn pruning_can_be_repeated_from_anywhere() {
                 assert!(backend.get_build(grant.build.clone()).unwrap().unwrap().pruned);
                 if expected.is_empty() {
                     expected = events(0..91);
-                    expected.iter_mut().for_each(|event| _ = dcd_plugin_sdk::history::prune(event));
+                    for event in &mut expected {
+                        _ = dcd_plugin_sdk::history::prune(event);
+                    }
                 }
                 assert_events(&backend, &grant.build, &expected);
                 let parts = line.count(&table, &format!("data#shop#{}", grant.build.number));
@@ -181,7 +183,7 @@ fn a_ticket_has_one_place_whatever_is_lost() {
         let (backend, line) = open(&url, &table("lost-lock"));
         for fate in [Fate::AnswerLost, Fate::Lost, Fate::Late] {
             line.next("PutItem", &[fate]);
-            unavailable(backend.acquire_lock("deploy", "t1", "anna", 60_000));
+            unavailable(&backend.acquire_lock("deploy", "t1", "anna", 60_000));
             backend.acquire_lock("deploy", "t1", "anna", 60_000).unwrap();
             line.deliver();
             let lock = backend.acquire_lock("deploy", "t2", "ben", 60_000).unwrap();
@@ -189,7 +191,7 @@ fn a_ticket_has_one_place_whatever_is_lost() {
             assert_eq!(tickets, ["t1", "t2"]);
             assert!(backend.release_lock("deploy", "t1").unwrap());
             line.next("DeleteItem", &[fate]);
-            unavailable(backend.release_lock("deploy", "t2"));
+            unavailable(&backend.release_lock("deploy", "t2"));
             _ = backend.release_lock("deploy", "t2").unwrap();
             line.deliver();
             assert!(!backend.release_lock("deploy", "t2").unwrap());

@@ -73,6 +73,8 @@ fn a_lock_has_one_holder_at_a_time() {
         })
     };
     let racers: Vec<_> = (0..6).map(racer).collect();
-    racers.into_iter().for_each(|racer| racer.join().unwrap());
+    for racer in racers {
+        racer.join().unwrap();
+    }
     assert_eq!(*holders.lock().unwrap(), (0, 6));
 }

@@ -29,7 +29,9 @@ fn events_of_all_sizes_are_kept() {
         finish(&backend, &grant, 10);
         let bytes = lengths.iter().sum::<usize>() as u64;
         assert_eq!(backend.prune_output(grant.build.clone()).unwrap(), bytes, "{name}");
-        all.iter_mut().for_each(|event| _ = dcd_plugin_sdk::history::prune(event));
+        for event in &mut all {
+            _ = dcd_plugin_sdk::history::prune(event);
+        }
         assert_events(&backend, &grant.build, &all);
         line.sent();
     }
