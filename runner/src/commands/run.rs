@@ -95,6 +95,7 @@ fn build(
     let opening =
         journal.append(None, started(&pipeline, &context, of)).map_err(|error| journal_error(&error))?;
 
+    let usages = plugins.usages();
     let mut replication = match (&plugins.host, plugins.history.take()) {
         (Some(host), Some(backend)) => {
             let build = new_build(&pipeline, &context, opening.at);
@@ -127,6 +128,7 @@ fn build(
     environment.trace = observers.trace().cloned();
     let mut steps =
         BuildSteps::new(pipeline, context, processes.clone(), products, plugins.steps, environment);
+    steps.usages = usages;
     steps.shell_on_failure = opens_shells(how);
     for (step, cases) in tests.iter().flatten() {
         steps.results.tested(*step, cases);

@@ -9,7 +9,7 @@ use crate::{
     event::{Body, Event, Outcome, Payload, UnixMs},
     pipeline::Json,
     plugin::{
-        Grants, Host, Kind, PluginError,
+        Grants, Host, Kind, PluginError, Usage,
         bindings::{
             history::{
                 HistoryBackend,
@@ -42,6 +42,8 @@ pub struct HistoryPlugin {
     /// Made with the first call, and again after one that broke it.
     instance: Option<Instance>,
     tail: Tail,
+    /// Of all its instances.
+    usage: Usage,
     given: Given,
     /// What the plugin says may hold the secrets that it got.
     redactor: Redactor,
@@ -67,10 +69,8 @@ impl HistoryPlugin {
         let config = with.value.to_string();
         let redactor = Redactor::new(secrets.values().filter_map(|secret| secret.as_ref().ok()));
         let given = Given { secrets: Arc::new(secrets), ..Given::default() };
-        Ok((
-            HistoryPlugin { compiled, config, instance: None, tail: Tail::default(), given, redactor },
-            wrong,
-        ))
+        let (usage, tail) = (Usage::new(&compiled.name), Tail::default());
+        Ok((HistoryPlugin { compiled, config, instance: None, tail, usage, given, redactor }, wrong))
     }
 
     /// The same plugin with the same config, as another runner would have it.
@@ -80,6 +80,7 @@ impl HistoryPlugin {
             config: self.config.clone(),
             instance: None,
             tail: Tail::default(),
+            usage: Usage::new(&self.compiled.name),
             given: self.given.clone(),
             redactor: self.redactor.clone(),
         }
@@ -93,6 +94,11 @@ impl HistoryPlugin {
         self.call("describe", describe).await
     }
 
+    /// What it makes use of, also after it was given away.
+    pub fn usage(&self) -> Usage {
+        self.usage.clone()
+    }
+
     /// Whether there is an instance that works.
     pub(crate) fn is_open(&self) -> bool {
         self.instance.is_some()
@@ -103,7 +109,7 @@ impl HistoryPlugin {
         if self.instance.is_some() {
             return Ok(());
         }
-        let warden = self.compiled.warden(Io::Tail(self.tail.clone()));
+        let warden = self.compiled.warden(Io::Tail(self.tail.clone())).noting_in(&self.usage);
         // A directory that is not there will not come while the build waits.
         let store = self.compiled.store(&warden, self.given.clone());
         let mut store = store.map_err(|error| BackendError { transient: false, ..self.broken(error) })?;

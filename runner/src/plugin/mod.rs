@@ -27,6 +27,7 @@ mod programs;
 mod schema;
 mod sidecar;
 pub mod step;
+mod usage;
 mod warden;
 
 pub use compiler::{NATIVE, target};
@@ -38,3 +39,4 @@ pub use grants::Grants;
 pub(crate) use manifest::{API_VERSION, add as add_manifest};
 pub use manifest::{Ask, Kind, Manifest};
 pub use sidecar::command as install_command;
+pub use usage::Usage;

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     engine::message::{StepContent, StepEnd, StepIndex, StepMessage, Stop},
-    event::{Outcome, PluginUsed, Problem},
+    event::{Outcome, Problem},
     pipeline::Json,
     plugin::{
         Answers, Grants, Host, Kind, Manifest, PluginError,
@@ -170,7 +170,7 @@ async fn attempt(
     let mut end = end(&plugin.name, answer);
     // Its program was told to end when it was dropped.
     programs.ended().await;
-    let Notes { used, refused, unsaid, .. } = warden.take_notes();
+    let Notes { refused, unsaid, .. } = warden.take_notes();
     let told = |problem: &Problem, what: &str| {
         problem.message.contains(what) || problem.help.as_ref().is_some_and(|help| help.contains(what))
     };
@@ -186,8 +186,7 @@ async fn attempt(
             warden.io.log(refusal(reason)).await;
         }
     }
-    if used.kinds().next().is_some() {
-        let used = PluginUsed { plugin: plugin.name.to_string(), ..used };
+    if let Some(used) = warden.usage.so_far() {
         let _ = messages.send(StepMessage { step, content: StepContent::Used(used) }).await;
     }
     end

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     engine::message::{StepControl, StepIndex, StepMessage, StepStatus},
-    event::{Body, Event, Problem, StepFinished, StepName, StepTests},
+    event::{Body, Event, PluginUsed, Problem, StepFinished, StepName, StepTests},
 };
 
 /// Runs steps.
@@ -24,6 +24,9 @@ pub trait Steps {
 
     /// Starts an attempt. What it says comes through `messages`, its end last, whatever happens.
     fn start(&mut self, step: StepIndex, attempt: u32, messages: mpsc::Sender<StepMessage>) -> StepControl;
+
+    /// What the plugins that do no step made use of so far: each that made use of anything. Asked at the end.
+    fn used(&self) -> Vec<PluginUsed>;
 }
 
 /// Keeps events. An event is shown only after it was kept.

@@ -1,0 +1,150 @@
+//! What plugins are linked with: of all that there is for them, only what they import.
+//!
+//! All of it is a few hundred functions, and costs more than what else there is to do for a plugin that does not
+//! need it.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, PoisonError},
+};
+
+use wasmtime::{
+    Engine,
+    component::{Component, HasSelf, InstancePre, Linker},
+};
+use wasmtime_wasi::{
+    cli::{WasiCli, WasiCliView},
+    clocks::{WasiClocks, WasiClocksView},
+    filesystem::{WasiFilesystem, WasiFilesystemView},
+    p2::bindings::{cli, clocks, filesystem, random, sockets},
+    random::{WasiRandom, WasiRandomView},
+    sockets::{WasiSockets, WasiSocketsView},
+};
+use wasmtime_wasi_http::{WasiHttp, WasiHttpView, p2::bindings::http};
+
+use crate::plugin::{
+    bindings::{command, log, run_control, secrets, types},
+    guest::Guest,
+    host::sockets as guarded,
+};
+
+/// The linker of all plugins of a run.
+pub(crate) struct Links(Mutex<Known>);
+
+struct Known {
+    linker: Linker<Guest>,
+    /// The packages and interfaces that are in it, without their versions.
+    interfaces: BTreeSet<String>,
+}
+
+impl Links {
+    pub(crate) fn new(engine: &Engine) -> Self {
+        Links(Mutex::new(Known { linker: Linker::new(engine), interfaces: BTreeSet::new() }))
+    }
+
+    /// Links a component. What it imports and is not there for plugins is an error.
+    pub(crate) fn link(&self, component: &Component) -> wasmtime::Result<InstancePre<Guest>> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Known { linker, interfaces } = &mut *known;
+        for (import, _) in component.component_type().imports(component.engine()) {
+            let interface = import.split('@').next().unwrap_or(import);
+            if !interfaces.contains(interface) {
+                add(linker, interface)?;
+                interfaces.insert(interface.to_owned());
+            }
+        }
+        linker.instantiate_pre(component)
+    }
+}
+
+/// Adds an interface, if there is one of that name.
+fn add(linker: &mut Linker<Guest>, interface: &str) -> wasmtime::Result<()> {
+    let Some((package, name)) = interface.split_once('/') else { return Ok(()) };
+    match package {
+        "dcd:plugin" => add_ours(linker, name),
+        "wasi:cli" => add_cli(linker, name),
+        "wasi:sockets" => add_sockets(linker, name),
+        "wasi:io" => match name {
+            "error" => io::error::add_to_linker::<_, Table>(linker, |guest| guest.ctx().table),
+            "poll" => io::poll::add_to_linker::<_, Table>(linker, |guest| guest.ctx().table),
+            "streams" => io::streams::add_to_linker::<_, Table>(linker, |guest| guest.ctx().table),
+            _ => Ok(()),
+        },
+        "wasi:clocks" => match name {
+            "monotonic-clock" => clocks::monotonic_clock::add_to_linker::<_, WasiClocks>(linker, Guest::clocks),
+            "wall-clock" => clocks::wall_clock::add_to_linker::<_, WasiClocks>(linker, Guest::clocks),
+            _ => Ok(()),
+        },
+        "wasi:random" => match name {
+            "random" => random::random::add_to_linker::<_, WasiRandom>(linker, Guest::random),
+            "insecure" => random::insecure::add_to_linker::<_, WasiRandom>(linker, Guest::random),
+            "insecure-seed" => random::insecure_seed::add_to_linker::<_, WasiRandom>(linker, Guest::random),
+            _ => Ok(()),
+        },
+        "wasi:filesystem" => match name {
+            "types" => filesystem::types::add_to_linker::<_, WasiFilesystem>(linker, Guest::filesystem),
+            "preopens" => filesystem::preopens::add_to_linker::<_, WasiFilesystem>(linker, Guest::filesystem),
+            _ => Ok(()),
+        },
+        "wasi:http" => match name {
+            "types" => {
+                let options = http::types::LinkOptions::default();
+                http::types::add_to_linker::<_, WasiHttp>(linker, &options, Guest::http)
+            }
+            "outgoing-handler" => http::outgoing_handler::add_to_linker::<_, WasiHttp>(linker, Guest::http),
+            _ => Ok(()),
+        },
+        _ => Ok(()),
+    }
+}
+
+fn add_ours(linker: &mut Linker<Guest>, name: &str) -> wasmtime::Result<()> {
+    match name {
+        "types" => types::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest),
+        "log" => log::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest),
+        "secrets" => secrets::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest),
+        "command" => command::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest),
+        "run-control" => run_control::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest),
+        _ => Ok(()),
+    }
+}
+
+fn add_cli(linker: &mut Linker<Guest>, name: &str) -> wasmtime::Result<()> {
+    match name {
+        "environment" => cli::environment::add_to_linker::<_, WasiCli>(linker, Guest::cli),
+        "exit" => cli::exit::add_to_linker::<_, WasiCli>(linker, Guest::cli),
+        "stdin" => cli::stdin::add_to_linker::<_, WasiCli>(linker, Guest::cli),
+        "stdout" => cli::stdout::add_to_linker::<_, WasiCli>(linker, Guest::cli),
+        "stderr" => cli::stderr::add_to_linker::<_, WasiCli>(linker, Guest::cli),
+        "terminal-input" => cli::terminal_input::add_to_linker::<_, WasiCli>(linker, Guest::cli),
+        "terminal-output" => cli::terminal_output::add_to_linker::<_, WasiCli>(linker, Guest::cli),
+        "terminal-stdin" => cli::terminal_stdin::add_to_linker::<_, WasiCli>(linker, Guest::cli),
+        "terminal-stdout" => cli::terminal_stdout::add_to_linker::<_, WasiCli>(linker, Guest::cli),
+        "terminal-stderr" => cli::terminal_stderr::add_to_linker::<_, WasiCli>(linker, Guest::cli),
+        _ => Ok(()),
+    }
+}
+
+/// Looking names up, and making sockets, is ours.
+fn add_sockets(linker: &mut Linker<Guest>, name: &str) -> wasmtime::Result<()> {
+    match name {
+        "instance-network" => {
+            sockets::instance_network::add_to_linker::<_, WasiSockets>(linker, Guest::sockets)
+        }
+        "network" => {
+            let options = sockets::network::LinkOptions::default();
+            sockets::network::add_to_linker::<_, WasiSockets>(linker, &options, Guest::sockets)
+        }
+        "ip-name-lookup" => guarded::add_lookup(linker),
+        "tcp-create-socket" => guarded::add_creation(linker),
+        "tcp" => {
+            sockets::tcp::add_to_linker::<_, WasiSockets>(linker, Guest::sockets)?;
+            guarded::add_drop(linker)
+        }
+        "udp" => sockets::udp::add_to_linker::<_, WasiSockets>(linker, Guest::sockets),
+        "udp-create-socket" => {
+            sockets::udp_create_socket::add_to_linker::<_, WasiSockets>(linker, Guest::sockets)
+        }
+        _ => Ok(()),
+    }
+}
