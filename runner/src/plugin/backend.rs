@@ -64,8 +64,8 @@ impl HistoryPlugin {
         with: &Json,
     ) -> Result<(Self, Vec<PluginError>), PluginError> {
         expect_kind(located, Kind::HistoryBackend, "`history`")?;
-        let compiled = host.compile(located, grants)?;
-        let wrong = describe::schema(located, &compiled)?.check(with);
+        let (compiled, schema) = describe::load(host, located, grants)?;
+        let wrong = schema.check(with);
         let config = with.value.to_string();
         let redactor = Redactor::new(secrets.values().filter_map(|secret| secret.as_ref().ok()));
         let given = Given { secrets: Arc::new(secrets), ..Given::default() };

@@ -69,8 +69,7 @@ pub fn prepare(
         return Err(locked_without(&located, &lacking, options));
     }
     // Compiled for here, too, when it is for elsewhere: it says of its config what only it knows.
-    let compiled = host.compile(&located, Grants::default())?;
-    let config_schema = describe::schema(&located, &compiled)?.into_json();
+    let config_schema = describe::config_schema(host, &located)?;
     let native = precompile(&located, options.target)?;
     let sidecar = Sidecar {
         source_sha256: located.sha256.clone(),

@@ -10,9 +10,10 @@ use std::{
 
 use wasmtime::{
     Engine,
-    component::{Component, HasSelf, InstancePre, Linker},
+    component::{Component, HasData, HasSelf, InstancePre, Linker, ResourceTable},
 };
 use wasmtime_wasi::{
+    WasiView,
     cli::{WasiCli, WasiCliView},
     clocks::{WasiClocks, WasiClocksView},
     filesystem::{WasiFilesystem, WasiFilesystemView},
@@ -21,6 +22,7 @@ use wasmtime_wasi::{
     sockets::{WasiSockets, WasiSocketsView},
 };
 use wasmtime_wasi_http::{WasiHttp, WasiHttpView, p2::bindings::http};
+use wasmtime_wasi_io::bindings::wasi::io;
 
 use crate::plugin::{
     bindings::{command, log, run_control, secrets, types},
@@ -55,6 +57,13 @@ impl Links {
         }
         linker.instantiate_pre(component)
     }
+}
+
+/// What `wasi:io` has of a guest.
+struct Table;
+
+impl HasData for Table {
+    type Data<'a> = &'a mut ResourceTable;
 }
 
 /// Adds an interface, if there is one of that name.
@@ -137,10 +146,7 @@ fn add_sockets(linker: &mut Linker<Guest>, name: &str) -> wasmtime::Result<()> {
         }
         "ip-name-lookup" => guarded::add_lookup(linker),
         "tcp-create-socket" => guarded::add_creation(linker),
-        "tcp" => {
-            sockets::tcp::add_to_linker::<_, WasiSockets>(linker, Guest::sockets)?;
-            guarded::add_drop(linker)
-        }
+        "tcp" => guarded::add_tcp(linker),
         "udp" => sockets::udp::add_to_linker::<_, WasiSockets>(linker, Guest::sockets),
         "udp-create-socket" => {
             sockets::udp_create_socket::add_to_linker::<_, WasiSockets>(linker, Guest::sockets)

@@ -20,6 +20,7 @@ pub mod grants_file;
 mod guest;
 mod host;
 pub mod install;
+mod linker;
 pub mod locate;
 mod manifest;
 pub mod observer;

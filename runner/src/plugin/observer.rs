@@ -57,8 +57,8 @@ impl ObserverPlugin {
         with: &Json,
     ) -> Result<(Self, Vec<PluginError>), PluginError> {
         expect_kind(located, Kind::BuildObserver, "`observers`")?;
-        let compiled = host.compile(located, grants)?;
-        let mut wrong = describe::schema(located, &compiled)?.check(with);
+        let (compiled, schema) = describe::load(host, located, grants)?;
+        let mut wrong = schema.check(with);
         let redactor = Redactor::new(secrets.values().filter_map(|secret| secret.as_ref().ok()));
         let given = Given { secrets: Arc::new(secrets), ..Given::default() };
         let (config, tail, usage) = (with.value.to_string(), Tail::default(), Usage::new(&compiled.name));

@@ -87,8 +87,7 @@ impl StepPlugin {
     /// Compiles the plugin, or takes its compiled form, and its config's schema.
     pub fn load(host: &Host, located: &Located, grants: Grants) -> Result<Self, PluginError> {
         expect_kind(located, Kind::StepType, "a step's `uses`")?;
-        let compiled = host.compile(located, grants)?;
-        let schema = describe::schema(located, &compiled)?;
+        let (compiled, schema) = describe::load(host, located, grants)?;
         Ok(StepPlugin { compiled, schema: Arc::new(schema) })
     }
 
