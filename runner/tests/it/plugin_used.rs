@@ -40,7 +40,8 @@ fn what_a_backend_and_an_observer_used_is_recorded() {
     let page = project.run(&["history", "show", "1"]).out;
     let lines: Vec<_> = page.lines().collect();
     for (plugin, secret) in [("fixture-history", "KEEP"), ("fixture-observer", "TELL")] {
-        let record = lines.iter().position(|line| line.starts_with(&format!("  plugin     {plugin} "))).unwrap();
+        let record =
+            lines.iter().position(|line| line.starts_with(&format!("  plugin     {plugin} "))).unwrap();
         assert_eq!(lines[record + 1], format!("             used secrets: {secret}"), "{page}");
     }
 }
