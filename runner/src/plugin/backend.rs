@@ -16,7 +16,7 @@ use crate::{
     event::Record,
     pipeline::Json,
     plugin::{
-        Grants, Host, Kind, PluginError,
+        Grants, Host, Kind, PluginError, Usage,
         bindings::{
             history::{
                 HistoryBackend,
@@ -52,6 +52,8 @@ pub struct HistoryPlugin {
     /// Made with the first call, and again after one that broke it.
     instance: Option<Instance>,
     tail: Tail,
+    /// Of all its instances.
+    usage: Usage,
     given: Given,
     /// What the plugin says may hold the secrets that it got.
     redactor: Redactor,
@@ -72,15 +74,13 @@ impl HistoryPlugin {
         with: &Json,
     ) -> Result<(Self, Vec<PluginError>), PluginError> {
         expect_kind(located, Kind::HistoryBackend, "`history`")?;
-        let compiled = host.compile(located, grants)?;
-        let wrong = describe::schema(located, &compiled)?.check(with);
+        let (compiled, schema) = describe::load(host, located, grants)?;
+        let wrong = schema.check(with);
         let config = with.value.to_string();
         let redactor = Redactor::new(secrets.values().filter_map(|secret| secret.as_ref().ok()));
         let given = Given { secrets: Arc::new(secrets), ..Given::default() };
-        Ok((
-            HistoryPlugin { compiled, config, instance: None, tail: Tail::default(), given, redactor },
-            wrong,
-        ))
+        let (usage, tail) = (Usage::new(&compiled.name), Tail::default());
+        Ok((HistoryPlugin { compiled, config, instance: None, tail, usage, given, redactor }, wrong))
     }
 
     /// The same plugin with the same config, as another runner would have it.
@@ -90,6 +90,7 @@ impl HistoryPlugin {
             config: self.config.clone(),
             instance: None,
             tail: Tail::default(),
+            usage: Usage::new(&self.compiled.name),
             given: self.given.clone(),
             redactor: self.redactor.clone(),
         }
@@ -116,6 +117,11 @@ impl HistoryPlugin {
         self.call("describe", describe).await
     }
 
+    /// What it makes use of, also after it was given away.
+    pub fn usage(&self) -> Usage {
+        self.usage.clone()
+    }
+
     /// Whether there is an instance that works.
     pub(crate) fn is_open(&self) -> bool {
         self.instance.is_some()
@@ -126,7 +132,7 @@ impl HistoryPlugin {
         if self.instance.is_some() {
             return Ok(());
         }
-        let warden = self.compiled.warden(Io::Tail(self.tail.clone()));
+        let warden = self.compiled.warden(Io::Tail(self.tail.clone())).noting_in(&self.usage);
         // A directory that is not there will not come while the build waits.
         let store = self.compiled.store(&warden, self.given.clone());
         let mut store = store.map_err(|error| BackendError { transient: false, ..self.broken(error) })?;

@@ -70,8 +70,7 @@ pub fn prepare(
         return Err(locked_without(&located, &lacking, options));
     }
     // Compiled for here, too, when it is for elsewhere: it says of its config what only it knows.
-    let compiled = host.compile(&located, Grants::default())?;
-    let config_schema = describe::schema(&located, &compiled)?.into_json();
+    let config_schema = describe::config_schema(host, &located)?;
     let native = precompile(&located, options.target)?;
     let sidecar = sidecar_of(&located, &native, options.target, config_schema);
     Ok(Ready { located, wasm, grants, lacking, compiled_size: native.len(), grants_change, native, sidecar })

@@ -91,6 +91,7 @@ pub fn document(build: &Build) -> Value {
     let mut document = Summary::of(build).document();
     document["retry_of"] = json!(build.retry_of);
     document["facts"] = json!(build.facts);
+    document["used"] = json!(build.used);
     document["steps"] = build.steps.iter().map(step).collect();
     document
 }
