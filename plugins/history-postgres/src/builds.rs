@@ -59,7 +59,8 @@ const TRIES: u32 = 3;
 
 pub(crate) fn begin(session: &Session, build: &NewBuild) -> Result<Grant, Error> {
     let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| Error::other(format!("there are no random numbers: {error}")))?;
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Error::other(format!("there are no random numbers: {error}")))?;
     let token: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     let component = text::stored(&build.component);
     let run_id = text::stored(&build.run_id);
@@ -80,7 +81,9 @@ pub(crate) fn begin(session: &Session, build: &NewBuild) -> Result<Grant, Error>
         loop {
             match client.query_typed(&sql, &values).await {
                 // Somebody began the same run just now, so it is known.
-                Err(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) && tries < TRIES => tries += 1,
+                Err(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) && tries < TRIES => {
+                    tries += 1
+                }
                 begun => return begun.map(|rows| rows.into_iter().next()),
             }
         }
@@ -155,10 +158,8 @@ pub(crate) fn renew(
 
 pub(crate) fn get(session: &Session, build: &BuildId) -> Result<Option<Build>, Error> {
     let sql = format!("SELECT {RECORD} FROM SCHEMA.builds WHERE component = $1 AND number = $2");
-    let rows = session.query(
-        &sql,
-        &[(&text::stored(&build.component), Type::TEXT), (&signed(build.number), Type::INT8)],
-    )?;
+    let rows = session
+        .query(&sql, &[(&text::stored(&build.component), Type::TEXT), (&signed(build.number), Type::INT8)])?;
     Ok(rows.first().map(record))
 }
 

@@ -152,7 +152,8 @@ pub(crate) fn read(
         (&PAGE_BYTES, Type::INT8),
     ];
     // As the index has it, which takes no text of any length.
-    let condition = if step.is_some() { "AND left(event.step, 100) = left($6, 100) AND event.step = $6" } else { "" };
+    let condition =
+        if step.is_some() { "AND left(event.step, 100) = left($6, 100) AND event.step = $6" } else { "" };
     if let Some(step) = &step {
         values.push((step, Type::TEXT));
     }
@@ -185,8 +186,10 @@ pub(crate) fn read(
 }
 
 pub(crate) fn prune(session: &Session, build: &BuildId) -> Result<u64, Error> {
-    let rows = session
-        .query(PRUNE, &[(&text::stored(&build.component), Type::TEXT), (&signed(build.number), Type::INT8)])?;
+    let rows = session.query(
+        PRUNE,
+        &[(&text::stored(&build.component), Type::TEXT), (&signed(build.number), Type::INT8)],
+    )?;
     let row = rows.first().ok_or_else(|| unknown(build))?;
     if row.get(0) {
         let message = format!("build {} of {} is running", build.number, build.component);

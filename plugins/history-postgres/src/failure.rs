@@ -7,7 +7,7 @@ use dcd_plugin_sdk::{Error, Fault};
 use rustls::CertificateError;
 use tokio_postgres::error::{DbError, SqlState};
 
-use crate::settings::{SslMode, Target};
+use crate::settings::Target;
 
 /// Whether the connection is no good any more.
 pub(crate) fn is_lost(error: &tokio_postgres::Error) -> bool {
@@ -97,7 +97,6 @@ fn of_server(error: &DbError, target: &Target) -> Error {
         ))),
         "25006" => Error::Unavailable(fault.help("this server is a read-only copy: connect to the primary")),
         "42P01" | "3F000" => Error::Other(fault.help(format!("somebody removed tables of the schema {schema}; restore them, or drop the schema to begin anew"))),
-        "42703" if error.message().contains("sslmode") => Error::Other(fault),
         _ if ["08", "53", "57", "58"].iter().any(|class| code.starts_with(class))
             || [SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED, SqlState::LOCK_NOT_AVAILABLE]
                 .contains(error.code()) =>
@@ -118,9 +117,6 @@ fn of_tls(error: &rustls::Error, target: &Target) -> Error {
                 Fault::new(format!("TLS with {place} failed: {other}")).code("history-postgres/tls"),
             );
         }
-    };
-    let help = match target.sslmode {
-        SslMode::VerifyFull | SslMode::VerifyCa | SslMode::Require | SslMode::Disable => help,
     };
     Error::Denied(Fault::new(message).code("history-postgres/tls").help(help))
 }

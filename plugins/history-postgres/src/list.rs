@@ -14,7 +14,7 @@ use crate::text;
 
 const LONGEST_PAGE: u32 = 500;
 /// The keys of the metadata that are columns, and how many characters of a text these hold.
-const COLUMNS: &[(&str, &str)] = &[("branch", "branch"), ("commit", "commit"), ("user", "\"user\"")];
+const COLUMNS: &[(&str, &str)] = &[("branch", "branch"), ("commit", "commit"), ("user", "user_name")];
 const CUT: usize = 400;
 
 /// Where a page ended.

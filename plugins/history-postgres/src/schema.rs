@@ -34,8 +34,9 @@ pub(crate) fn migrate(session: &Session) -> Result<(), Error> {
 pub(crate) fn is_current(session: &Session, found: usize) -> Result<bool, Error> {
     let (known, schema) = (MIGRATIONS.len(), &session.target().schema);
     if found > known {
-        let message =
-            format!("the tables in the schema {schema} are of version {found}, and this plugin knows up to version {known}");
+        let message = format!(
+            "the tables in the schema {schema} are of version {found}, and this plugin knows up to version {known}"
+        );
         return Err(Error::Other(
             Fault::new(message)
                 .code("history-postgres/newer-schema")
@@ -54,7 +55,8 @@ pub(crate) async fn version(session: &Session, client: &Client) -> Result<usize,
             Ok(usize::try_from(version).unwrap_or_default())
         }
         Err(error)
-            if [Some(&SqlState::UNDEFINED_TABLE), Some(&SqlState::INVALID_SCHEMA_NAME)].contains(&error.code()) =>
+            if [Some(&SqlState::UNDEFINED_TABLE), Some(&SqlState::INVALID_SCHEMA_NAME)]
+                .contains(&error.code()) =>
         {
             Ok(0)
         }
@@ -63,7 +65,8 @@ pub(crate) async fn version(session: &Session, client: &Client) -> Result<usize,
 }
 
 fn check_server(session: &Session) -> Result<(), Error> {
-    let rows = session.query("SELECT current_setting('server_version_num')::int, current_setting('server_version')", &[])?;
+    let rows = session
+        .query("SELECT current_setting('server_version_num')::int, current_setting('server_version')", &[])?;
     let Some(row) = rows.first() else { return Ok(()) };
     let (number, name): (i32, String) = (row.get(0), row.get(1));
     if number >= OLDEST_SERVER {
@@ -76,7 +79,9 @@ async fn make(session: &Session, client: &Client) -> Result<(), tokio_postgres::
     let schema = &session.target().schema;
     // A lock of the transaction: of a session it would stay with the pooler.
     client
-        .batch_execute(&format!("BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('dcd schema {schema}', 0))"))
+        .batch_execute(&format!(
+            "BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('dcd schema {schema}', 0))"
+        ))
         .await?;
     let rows = client.query_typed(&format!("SELECT to_regnamespace('{schema}') IS NULL"), &[]).await?;
     // Asked for only when it is not there: it needs a right that one need not have otherwise.

@@ -38,7 +38,7 @@ CREATE TABLE SCHEMA.builds (
         CASE jsonb_typeof(metadata -> 'branch') WHEN 'string' THEN left(metadata ->> 'branch', 400) END) STORED,
     commit text COLLATE "C" GENERATED ALWAYS AS (
         CASE jsonb_typeof(metadata -> 'commit') WHEN 'string' THEN left(metadata ->> 'commit', 400) END) STORED,
-    "user" text COLLATE "C" GENERATED ALWAYS AS (
+    user_name text COLLATE "C" GENERATED ALWAYS AS (
         CASE jsonb_typeof(metadata -> 'user') WHEN 'string' THEN left(metadata ->> 'user', 400) END) STORED,
     UNIQUE (component, number),
     UNIQUE (run_id, component)
@@ -50,7 +50,7 @@ CREATE INDEX builds_by_component_status ON SCHEMA.builds (component, status, num
 CREATE INDEX builds_by_branch ON SCHEMA.builds (branch, started_at, id);
 CREATE INDEX builds_by_component_branch ON SCHEMA.builds (component, branch, number);
 CREATE INDEX builds_by_commit ON SCHEMA.builds (commit);
-CREATE INDEX builds_by_user ON SCHEMA.builds ("user", started_at, id);
+CREATE INDEX builds_by_user ON SCHEMA.builds (user_name, started_at, id);
 CREATE INDEX builds_by_metadata ON SCHEMA.builds USING gin (metadata jsonb_path_ops);
 
 CREATE TABLE SCHEMA.events (

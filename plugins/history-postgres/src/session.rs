@@ -65,7 +65,8 @@ impl Session {
     /// Sends statements as one transaction, all at once. Answers the rows of each.
     pub(crate) fn transaction(&self, statements: &[Statement]) -> Result<Vec<Vec<Row>>, Error> {
         self.call(async |client| {
-            let all = statements.iter().map(|statement| client.query_typed(&statement.sql, &statement.values));
+            let all =
+                statements.iter().map(|statement| client.query_typed(&statement.sql, &statement.values));
             // In the order in which they are asked first, so this is the order in which they are sent.
             let (begun, rows, ended) =
                 join3(client.batch_execute("BEGIN"), join_all(all), client.batch_execute("COMMIT")).await;
@@ -136,7 +137,8 @@ impl Session {
         // The tasks run while a call waits; they end with the client.
         if let Some(connector) = self.connector.clone() {
             config.ssl_mode(tokio_postgres::config::SslMode::Require);
-            let (client, connection) = config.connect_raw(stream, connector).await.map_err(|error| wrong(&error))?;
+            let (client, connection) =
+                config.connect_raw(stream, connector).await.map_err(|error| wrong(&error))?;
             tokio::spawn(async { connection.await.map_err(|error| lost(&error)) });
             return Ok(client);
         }

@@ -190,7 +190,8 @@ fn ssl_mode(pointer: &str, name: &str, mode: &str) -> Result<SslMode, Error> {
         "verify-ca" => Ok(SslMode::VerifyCa),
         "verify-full" => Ok(SslMode::VerifyFull),
         "allow" | "prefer" => {
-            let message = format!("{name} is {mode:?}, with which anybody on the way can turn encryption off");
+            let message =
+                format!("{name} is {mode:?}, with which anybody on the way can turn encryption off");
             Err(Error::invalid_config(pointer, message)
                 .help("set `sslmode` to `verify-full`, or to `disable` if nobody else can listen"))
         }
@@ -230,7 +231,8 @@ fn password(secret: Option<&str>, around: &Surroundings) -> Result<Option<String
 
 fn schema(schema: Option<String>) -> Result<String, Error> {
     let schema = schema.unwrap_or_else(|| "dcd".to_owned());
-    let is_plain = schema.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+    let is_plain =
+        schema.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
     let begins = schema.starts_with(|char: char| char.is_ascii_lowercase() || char == '_');
     if is_plain && begins && schema.len() <= 63 && !schema.starts_with("pg_") {
         return Ok(schema);

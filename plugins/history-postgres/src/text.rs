@@ -76,7 +76,9 @@ mod tests {
 
     #[test]
     fn every_text_comes_back() {
-        for text in ["", "deploy/prod", "a\0b", "\0", "\u{1a}", "\u{1a}0", "\0\u{1a}1\0", "grüezi \u{1a}\u{1a}"] {
+        for text in
+            ["", "deploy/prod", "a\0b", "\0", "\u{1a}", "\u{1a}0", "\0\u{1a}1\0", "grüezi \u{1a}\u{1a}"]
+        {
             let stored = stored(text).into_owned();
             assert!(!stored.contains('\0'), "{stored:?}");
             assert_eq!(original(stored), text);

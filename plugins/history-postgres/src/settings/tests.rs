@@ -83,7 +83,10 @@ fn only_on_this_machine_nothing_is_encrypted_unasked() {
 fn what_is_wrong_is_said_with_what_to_do() {
     let password = wrong(serde_json::json!({ "url": "postgres://ci:hunter2@db/builds" }), &[]);
     assert!(password.starts_with("/url there is a password in the URL"), "{password}");
-    assert!(password.contains("\"secrets\": [\"PGPASSWORD\"]") && !password.contains("hunter2"), "{password}");
+    assert!(
+        password.contains("\"secrets\": [\"PGPASSWORD\"]") && !password.contains("hunter2"),
+        "{password}"
+    );
     for (config, expected) in [
         (serde_json::json!({}), " it is not said where the server is | add `url` or `host`"),
         (serde_json::json!({ "host": "db" }), "/user it is not said as whom to log in | add `user`"),
@@ -91,14 +94,29 @@ fn what_is_wrong_is_said_with_what_to_do() {
         (serde_json::json!({ "url": "postgres://a@b:x/" }), "/url this URL of PostgreSQL cannot be read"),
         (serde_json::json!({ "url": "postgres://a@b,c/" }), "/url there are several hosts"),
         (serde_json::json!({ "url": "postgres://a@b/?x=1" }), "/url the URL has an option"),
-        (serde_json::json!({ "url": "postgres://a@b/?sslmode=prefer" }), "/url `sslmode` is \"prefer\", with"),
+        (
+            serde_json::json!({ "url": "postgres://a@b/?sslmode=prefer" }),
+            "/url `sslmode` is \"prefer\", with",
+        ),
         (serde_json::json!({ "url": "postgres://a@b", "host": "c" }), "/url `url` says where the server is"),
-        (serde_json::json!({ "host": "/run/postgresql", "user": "a" }), "/host a plugin cannot connect to a Unix"),
+        (
+            serde_json::json!({ "host": "/run/postgresql", "user": "a" }),
+            "/host a plugin cannot connect to a Unix",
+        ),
         (serde_json::json!({ "host": "b", "user": "a", "schema": "x\"y" }), "/schema "),
         (serde_json::json!({ "host": "b", "user": "a", "schema": "pg_x" }), "/schema "),
-        (serde_json::json!({ "host": "b", "user": "a", "connect_timeout": 0 }), "/connect_timeout it cannot be 0"),
-        (serde_json::json!({ "host": "b", "user": "a", "sslrootcert": "ca.pem" }), "/sslrootcert \"ca.pem\" is neither"),
-        (serde_json::json!({ "host": "b", "user": "a", "sslrootcert": "/x/y" }), "/sslrootcert /x/y does not exist"),
+        (
+            serde_json::json!({ "host": "b", "user": "a", "connect_timeout": 0 }),
+            "/connect_timeout it cannot be 0",
+        ),
+        (
+            serde_json::json!({ "host": "b", "user": "a", "sslrootcert": "ca.pem" }),
+            "/sslrootcert \"ca.pem\" is neither",
+        ),
+        (
+            serde_json::json!({ "host": "b", "user": "a", "sslrootcert": "/x/y" }),
+            "/sslrootcert /x/y does not exist",
+        ),
         (serde_json::json!({ "host": "b", "user": "a", "password_secret": "NO" }), "not granted"),
     ] {
         let text = wrong(config, &[]);
