@@ -25,7 +25,7 @@ const FIRST_RECORDS: u64 = 8;
 const MOST_RECORDS: u64 = 32;
 const MOST_SEGMENTS: u64 = 8;
 /// How far beyond the highest number that is noted others are looked for.
-const BEYOND: u64 = 2;
+const BEYOND: usize = 2;
 
 pub(crate) fn builds(store: &Store, filter: &BuildFilter, page: &Page) -> Result<BuildPage, Error> {
     let limit = page.limit.clamp(1, LONGEST_PAGE) as usize;
@@ -85,6 +85,7 @@ fn queues(store: &Store, filter: &BuildFilter, page: &Page) -> Result<Vec<Queue>
     };
     let keys: Vec<_> = names.iter().map(|name| layout::component(name)).collect();
     let mut queues = Vec::new();
+    let mut indexes = Vec::new();
     for ((name, key), object) in names.iter().zip(&keys).zip(store.get_all(&keys)?) {
         let index = match object {
             Some(object) => document::parse::<Index>(key, object)?.document,
@@ -97,10 +98,35 @@ fn queues(store: &Store, filter: &BuildFilter, page: &Page) -> Result<Vec<Queue>
                     queues.push(Queue::new(index, *next));
                 }
             }
-            None => queues.push(Queue::open(store, index)?),
+            None => indexes.push(index),
         }
     }
+    let highest = highest(store, &indexes)?;
+    queues.extend(indexes.into_iter().zip(highest).map(|(index, highest)| Queue::new(index, highest)));
     Ok(queues)
+}
+
+/// The components' highest numbers, which may not be noted yet.
+fn highest(store: &Store, indexes: &[Index]) -> Result<Vec<u64>, Error> {
+    let beyond = |component: &str, highest: u64, many: u64| -> Vec<String> {
+        (highest + 1..=highest + many).map(|number| layout::build(component, number)).collect()
+    };
+    let there = |objects: &[Option<Object>]| objects.iter().take_while(|object| object.is_some()).count() as u64;
+    let keys: Vec<_> =
+        indexes.iter().flat_map(|index| beyond(&index.component, index.highest, BEYOND as u64)).collect();
+    let objects = store.get_all(&keys)?;
+    let mut all = Vec::new();
+    for (index, objects) in indexes.iter().zip(objects.chunks(BEYOND)) {
+        let (mut many, mut found) = (BEYOND as u64, there(objects));
+        let mut highest = index.highest + found;
+        while found == many {
+            many = (many * 2).min(MOST_RECORDS);
+            found = there(&store.get_all(&beyond(&index.component, highest, many))?);
+            highest += found;
+        }
+        all.push(highest);
+    }
+    Ok(all)
 }
 
 /// Reads on for those that have nothing; how many segments it took.
@@ -131,22 +157,6 @@ fn fill(store: &Store, queues: &mut [Queue], filter: &BuildFilter, limit: usize)
 impl Queue {
     fn new(index: Index, next: u64) -> Self {
         Self { index, next, last: next, builds: VecDeque::new(), window: FIRST_RECORDS }
-    }
-
-    /// Begins with the newest: the highest number may not be noted yet.
-    fn open(store: &Store, index: Index) -> Result<Self, Error> {
-        let mut highest = index.highest;
-        let mut step = BEYOND;
-        loop {
-            let numbers = highest + 1..=highest + step;
-            let keys: Vec<_> = numbers.map(|number| layout::build(&index.component, number)).collect();
-            let there = store.get_all(&keys)?.iter().take_while(|object| object.is_some()).count() as u64;
-            highest += there;
-            if there < step {
-                return Ok(Self::new(index, highest));
-            }
-            step = (step * 2).min(MOST_RECORDS);
-        }
     }
 
     /// What is to be read next. It moves on over it.

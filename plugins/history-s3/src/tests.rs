@@ -3,6 +3,7 @@
 mod breakdowns;
 mod bucket;
 mod contract;
+mod fill;
 mod lists;
 mod requests;
 
