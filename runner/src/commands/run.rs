@@ -11,6 +11,7 @@ use crate::{
         collect,
         course::{self, Course},
         load::{self, Loaded, Plugins},
+        locking::LockRequest,
         observers::Observers,
         output::{self, print},
         prepare::Prepared,
@@ -34,6 +35,7 @@ use crate::{
     journal::{BuildDir, JournalError, Store, StoreError},
     owner::Owner,
     pipeline::{Pipeline, Step},
+    plugin::{Host, backend::HistoryPlugin},
     products::Products,
     redact::Redactor,
     report::{self, Mode, Style},
@@ -95,6 +97,7 @@ fn build(
     let opening =
         journal.append(None, started(&pipeline, &context, of)).map_err(|error| journal_error(&error))?;
 
+    let locks = plugins.history.as_ref().map(HistoryPlugin::another);
     let mut replication = match (&plugins.host, plugins.history.take()) {
         (Some(host), Some(backend)) => {
             let build = new_build(&pipeline, &context, opening.at);
@@ -114,10 +117,12 @@ fn build(
     let component = context.component.clone();
     let number = context.number;
     let specs = course::specs(&pipeline, left_out);
+    let (late_sender, late) = mpsc::unbounded_channel();
     let course = Course {
         options: Options { jobs: how.jobs(), fail_fast: how.fail_fast, timeout: pipeline.timeout },
         unnumbered: pipeline.require.history && number.is_none(),
         early,
+        late: late_sender.clone(),
     };
     let redactor = Redactor::new(secrets.hidden());
     let hidden = secrets::variables(&pipeline);
@@ -131,7 +136,7 @@ fn build(
     for (step, cases) in tests.iter().flatten() {
         steps.results.tested(*step, cases);
     }
-    let lock = steps.lock();
+    let lock = steps.lock().map(|lock| lock.map(|lock| kept_by(lock, plugins.host.as_ref(), locks)));
     let Screen { sink, curtain: _curtain } = Screen::open(mode);
     let sinks = std::iter::once(sink).chain(followers).collect();
     let mut dispatcher = Dispatcher::new(journal, steps, redactor, sinks).map_err(run_error)?;
@@ -139,7 +144,6 @@ fn build(
     for body in opened {
         dispatcher.emit(body).map_err(run_error)?;
     }
-    let (late_sender, late) = mpsc::unbounded_channel();
     if let (Some(replication), None) = (&mut replication, number) {
         replication.tell_late(late_sender);
     }
@@ -160,6 +164,14 @@ fn build(
         note_number(&store, &component, number, &place.id);
     }
     Ok(farewell(&store, &place, now, end, mode, reports.finish(exit)))
+}
+
+/// The lock, to be kept by the history backend where there is one.
+fn kept_by(lock: LockRequest, host: Option<&Host>, backend: Option<HistoryPlugin>) -> LockRequest {
+    match (host, backend) {
+        (Some(host), Some(backend)) => lock.kept_by(host, backend),
+        _ => lock,
+    }
 }
 
 /// The last that is said. All is kept.
