@@ -123,7 +123,7 @@ impl Verifier {
             None => envelope.hash(self.last, &record.payload),
         };
         if hash != record.hash {
-            let (kind, step) = (record.kind.clone(), record.step.clone());
+            let (kind, step) = (record.kind.clone(), record.step.as_deref().map(str::to_owned));
             return Err(Broken::Changed { seq: record.seq, kind, step });
         }
         self.next += 1;

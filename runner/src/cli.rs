@@ -287,6 +287,8 @@ pub enum HistoryCommand {
     Show(ShowArgs),
     /// Print what a build's steps printed, byte for byte
     Logs(LogsArgs),
+    /// Send the builds that the history backend was to have and lacks
+    Sync(SyncArgs),
 }
 
 /// Where to look for builds.
@@ -380,6 +382,20 @@ pub struct LockBreakArgs {
     /// The pipeline file whose history backend keeps the lock
     #[arg(long, default_value = "dcd.json", value_name = "FILE")]
     pub file: PathBuf,
+}
+
+/// `dcd history sync`
+#[derive(Debug, Args)]
+pub struct SyncArgs {
+    /// The pipeline file that names the history backend
+    #[arg(long, default_value = "dcd.json", value_name = "FILE")]
+    pub file: PathBuf,
+    /// Send every build of this workspace that the backend lacks, also those that ran without it
+    #[arg(long)]
+    pub all: bool,
+    /// Print a JSON array
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `dcd plugin`

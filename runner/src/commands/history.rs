@@ -13,6 +13,7 @@ use crate::{
     commands::{
         builds::{Builds, Found},
         output::{self, print, print_json},
+        sync,
     },
     error::{CommandError, Exit},
     event::Body,
@@ -25,6 +26,7 @@ pub(super) fn history(command: HistoryCommand) -> Result<Exit, CommandError> {
         HistoryCommand::List(args) => list(&args),
         HistoryCommand::Show(args) => show(&args),
         HistoryCommand::Logs(args) => logs(&args),
+        HistoryCommand::Sync(args) => sync::sync(&args),
     }
 }
 

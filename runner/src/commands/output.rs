@@ -52,6 +52,11 @@ pub(super) fn hint(text: &str) {
     say("hint:", text);
 }
 
+/// Says on standard error what happened beside what was asked for.
+pub(super) fn note(text: &str) {
+    say("note:", text);
+}
+
 fn say(headline: &str, text: &str) {
     let stderr = io::stderr();
     let headline = Style::of(&stderr).warning(headline);

@@ -4,4 +4,4 @@ mod lock;
 mod uploader;
 
 pub use lock::{LOCK_TTL, LockKeeper, LockNews, WantedLock};
-pub use uploader::{LEASE, PATIENCE, UploadError, Uploader};
+pub use uploader::{LEASE_MS, PATIENCE, UploadError, Uploader};

@@ -6,9 +6,11 @@
 mod format;
 mod reader;
 mod store;
+mod unsent;
 mod writer;
 
 pub use format::Corruption;
 pub use reader::{JournalTail, Reader};
 pub use store::{BuildDir, Lookup, Store, StoreError};
+pub use unsent::Unsent;
 pub use writer::{JournalError, Writer};

@@ -92,6 +92,7 @@ impl Instance {
         summary: &str,
     ) -> Result<WriteOutcome, String> {
         let (id, lease) = (&grant.build, grant.lease.token.as_str());
+        let summary = &summary.to_owned();
         let call = async |guest: &history::Guest, store: &mut Store<Guest>| {
             guest.call_finish_build(store, id, lease, end, status, at, summary).await
         };
