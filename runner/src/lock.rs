@@ -247,8 +247,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let owner = Owner::of(directory.path());
         assert_eq!(held(&directory.path().join("none"), owner).unwrap(), []);
-        let draw =
-            |name: &str, who: &str| Ticket::draw(directory.path(), name, &holder(who), owner).unwrap();
+        let draw = |name: &str, who: &str| Ticket::draw(directory.path(), name, &holder(who), owner).unwrap();
         let (_first, dead, _second) = (draw("prod/b", "a"), draw("prod/b", "dead"), draw("prod/b", "b"));
         let path = dead.path.clone();
         drop(dead);

@@ -157,7 +157,10 @@ fn broken(name: &str, place: &LockPlace, next: Option<&str>) -> String {
             format!("Broke the lock `{name}`, which {owner} held since {}.", rfc3339(since))
         }
         (None, _) => {
-            format!("Took {owner} out of the queue for the lock `{name}`, in it since {}.", rfc3339(place.since))
+            format!(
+                "Took {owner} out of the queue for the lock `{name}`, in it since {}.",
+                rfc3339(place.since)
+            )
         }
     }
 }
@@ -179,11 +182,16 @@ fn not_here(lock: &LocalLock) -> CommandError {
     let help = match &holder.container {
         Some(container) => {
             let container = container.get(..12).unwrap_or(container);
-            format!("it ends with its process, {process} in the container {container}: `docker stop {container}`")
+            format!(
+                "it ends with its process, {process} in the container {container}: `docker stop {container}`"
+            )
         }
         None => format!("it ends with its process: `kill {process}`"),
     };
-    CommandError::usage(message, format!("{help}; should that be gone, with what it left running: `fuser {path}`"))
+    CommandError::usage(
+        message,
+        format!("{help}; should that be gone, with what it left running: `fuser {path}`"),
+    )
 }
 
 fn backend_error(error: BackendError) -> CommandError {

@@ -153,9 +153,16 @@ impl LockRequest {
                     waiting.problem = Some(problem);
                 }
                 Some(LockNews::Refused(error)) if error.unsupported => return Ok(There::NoLocks),
-                Some(LockNews::Refused(error)) => return Ok(There::Refused(self.refused(&kept.backend, error))),
+                Some(LockNews::Refused(error)) => {
+                    return Ok(There::Refused(self.refused(&kept.backend, error)));
+                }
                 Some(LockNews::Lost(reason)) => return Ok(There::Refused(reason)),
-                None => return Ok(There::Refused(format!("the lock `{}` cannot be had: its keeper stopped", self.name))),
+                None => {
+                    return Ok(There::Refused(format!(
+                        "the lock `{}` cannot be had: its keeper stopped",
+                        self.name
+                    )));
+                }
             }
             tell(Body::LockWaiting(waiting))?;
         }

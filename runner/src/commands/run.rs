@@ -289,8 +289,12 @@ fn tell_leftovers(ended: Option<(Vec<Delivered>, usize)>) {
         None => (Vec::new(), true),
     };
     if !sent.is_empty() {
-        let named: Vec<_> = sent.iter().map(|build| format!("{} #{}", build.component, build.number)).collect();
-        output::note(&format!("The history backend lacked earlier builds and has them now: {}", named.join(", ")));
+        let named: Vec<_> =
+            sent.iter().map(|build| format!("{} #{}", build.component, build.number)).collect();
+        output::note(&format!(
+            "The history backend lacked earlier builds and has them now: {}",
+            named.join(", ")
+        ));
     }
     if left {
         output::warn("the history backend still lacks earlier builds of this workspace: dcd history sync");

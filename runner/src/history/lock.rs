@@ -42,7 +42,8 @@ struct Pace {
 const PACE: Pace = Pace {
     ttl: LOCK_TTL,
     look: Duration::from_millis(1500),
-    renew: Duration::from_secs(15),
+    // Often enough that a build whose lock was broken hears of it soon.
+    renew: Duration::from_secs(5),
     again: Duration::from_secs(1),
     patience: PATIENCE,
 };
@@ -168,7 +169,9 @@ impl<L: Locks> LockKeeper<L> {
                             self.tell(LockNews::Held);
                             return Ok(asked);
                         }
-                        Standing::Waits { holder, ahead } => LockNews::Waiting { holder: holder.clone(), ahead },
+                        Standing::Waits { holder, ahead } => {
+                            LockNews::Waiting { holder: holder.clone(), ahead }
+                        }
                         Standing::Gone => {
                             let message = format!("plugin {} gives no place in the queue", self.backend);
                             return Err(self.refused(broken(message)));

@@ -98,9 +98,7 @@ pub fn lock_document(locks: &[KnownLock]) -> Value {
             "container": container.flatten(),
         })
     };
-    let lock = |lock: &KnownLock| {
-        json!({ "name": lock.name, "kept_by": lock.by, "queue": lock.queue.iter().map(place).collect::<Value>() })
-    };
+    let lock = |lock: &KnownLock| json!({ "name": lock.name, "kept_by": lock.by, "queue": lock.queue.iter().map(place).collect::<Value>() });
     locks.iter().map(lock).collect()
 }
 
@@ -117,8 +115,10 @@ mod tests {
             held_since,
             expires_at: 1_800_000_045_000,
         };
-        let queue =
-            vec![place("#1", 1_800_000_000_000, Some(1_800_000_000_500)), place("#2", 1_800_000_002_000, None)];
+        let queue = vec![
+            place("#1", 1_800_000_000_000, Some(1_800_000_000_500)),
+            place("#2", 1_800_000_002_000, None),
+        ];
         let there = Lock { name: "deploy".into(), queue, as_of: 1_800_000_003_000 };
         let here = KnownPlace {
             who: "shop #3".into(),
@@ -127,10 +127,7 @@ mod tests {
             expires: None,
             process: Some((7, Some("0123abcd".into()))),
         };
-        vec![
-            KnownLock::kept("store", there),
-            KnownLock { name: "db".into(), by: None, queue: vec![here] },
-        ]
+        vec![KnownLock::kept("store", there), KnownLock { name: "db".into(), by: None, queue: vec![here] }]
     }
 
     #[test]

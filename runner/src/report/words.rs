@@ -197,7 +197,10 @@ pub(super) fn lock_waiting(body: &LockWaiting) -> String {
 }
 
 pub(super) fn lock_acquired(body: &LockAcquired) -> String {
-    let only_here = body.only_here.as_ref().map_or_else(String::new, |why| format!("; it holds on this machine only: {why}"));
+    let only_here = body
+        .only_here
+        .as_ref()
+        .map_or_else(String::new, |why| format!("; it holds on this machine only: {why}"));
     harmless_line(&format!("got the lock `{}` after {}{only_here}", body.lock, text::millis(body.waited_ms)))
 }
 

@@ -289,7 +289,10 @@ fn without_its_lock_what_runs_is_asked_to_stop_and_nothing_cleans_up() {
             if told.signal.is_none() && told.reason.as_deref() == Some("the lock is lost")),
         "{effects:?}"
     );
-    assert_eq!(effects.iter().filter_map(word).collect::<Vec<_>>().join(", "), "build.cancelling, Grace 0, Grace 2");
+    assert_eq!(
+        effects.iter().filter_map(word).collect::<Vec<_>>().join(", "),
+        "build.cancelling, Grace 0, Grace 2"
+    );
     assert_eq!(course.state.deadline(), Some(10 * SECOND));
     assert_eq!(course.take(lost()), "", "it is lost once");
     assert_eq!(
