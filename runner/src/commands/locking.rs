@@ -104,11 +104,12 @@ impl LockRequest {
                 kept.give_back().await;
                 Ok(Ok(Waited::Interrupted(signal)))
             }
-            There::Refused(reason) => {
-                // That it cannot be given back either is no news.
-                kept.finish().await;
+            There::GivenUp(reason) => {
+                kept.give_back().await;
                 Ok(Err(reason))
             }
+            // Its keeper leaves by itself. Should that not go well, it is no news.
+            There::Refused(reason) => Ok(Err(reason)),
         }
     }
 
@@ -129,7 +130,7 @@ impl LockRequest {
                 Some(signal) = interrupts.recv() => return Ok(There::Interrupted(signal)),
                 news = kept.news.recv() => news,
                 () = until(limit) => {
-                    return Ok(There::Refused(self.not_free(holder.as_deref().unwrap_or("somebody"))));
+                    return Ok(There::GivenUp(self.not_free(holder.as_deref().unwrap_or("somebody"))));
                 }
             };
             let mut waiting =
@@ -141,7 +142,7 @@ impl LockRequest {
                 }
                 Some(LockNews::Waiting { holder: first, ahead }) => {
                     if is_around(&first.ticket) {
-                        return Ok(There::Refused(self.around(&first.owner)));
+                        return Ok(There::GivenUp(self.around(&first.owner)));
                     }
                     holder = Some(first.owner.clone());
                     waiting.holder = first.owner;
@@ -244,6 +245,9 @@ enum There {
     Held,
     NoLocks,
     Interrupted(i32),
+    /// Nobody wants to wait any longer.
+    GivenUp(String),
+    /// It will not be had.
     Refused(String),
 }
 

@@ -151,18 +151,33 @@ impl<L: Locks> LockKeeper<L> {
         self.leave().await
     }
 
-    /// Asks until the lock is had. Gives the time from which on it is.
+    /// Queues up, and keeps the place until the lock is had. Gives the time from which on it is.
     async fn wait(&mut self) -> Result<Instant, Ended> {
         let Pace { ttl, look, patience, .. } = self.pace;
         let mut until = Instant::now() + patience;
         let mut told = None;
+        // When it was last known to have a place.
+        let mut placed: Option<Instant> = None;
         loop {
             let asked = Instant::now();
             let WantedLock { name, ticket, owner, .. } = &self.wanted;
-            let call = self.locks.acquire(name, ticket, owner, millis(ttl));
+            let call = async {
+                match placed {
+                    // A place that somebody took is not to be taken again.
+                    Some(_) => self.locks.renew_lock(name, ticket, millis(ttl)).await,
+                    None => self.locks.acquire(name, ticket, owner, millis(ttl)).await.map(Some),
+                }
+            };
             let answer = self.over.or(timeout_at(until, call)).await.ok_or(Ended::Over)?;
             let news = match answer {
-                Ok(Ok(lock)) => {
+                Ok(Ok(None)) if placed.take().is_some_and(|placed| placed.elapsed() < ttl) => {
+                    let message = "somebody took this build out of the queue (`dcd lock break`)";
+                    return Err(self.refused(broken(message.to_owned())));
+                }
+                // It ran out: this machine slept.
+                Ok(Ok(None)) => continue,
+                Ok(Ok(Some(lock))) => {
+                    placed = Some(asked);
                     until = Instant::now() + patience;
                     match Standing::of(ticket, &lock) {
                         Standing::Holds => {

@@ -68,29 +68,32 @@ fn only_another_holder_is_news_to_who_waits() {
 
 /// Answers what it is told to, one a call, and the last of it for ever.
 struct Script {
-    acquire: VecDeque<Answer<Lock>>,
-    renew: VecDeque<Answer<Option<Lock>>>,
-    left: Arc<Mutex<u32>>,
+    answers: VecDeque<Answer<Option<Lock>>>,
+    /// The first letters of the calls: acquire, renew, give back.
+    calls: Arc<Mutex<String>>,
 }
 
-fn next<T: Clone>(answers: &mut VecDeque<T>) -> T {
-    if answers.len() > 1 { answers.pop_front().unwrap() } else { answers.front().unwrap().clone() }
+impl Script {
+    fn answer(&mut self, call: char, name: &str, ticket: &str) -> Answer<Option<Lock>> {
+        assert_eq!((name, ticket), ("deploy", "b"));
+        self.calls.lock().unwrap().push(call);
+        if self.answers.len() > 1 { self.answers.pop_front().unwrap() } else { self.answers[0].clone() }
+    }
 }
 
 impl Locks for Script {
     async fn acquire(&mut self, name: &str, ticket: &str, owner: &str, _: u32) -> Answer<Lock> {
-        assert_eq!((name, ticket, owner), ("deploy", "b", "build b"));
-        next(&mut self.acquire)
+        assert_eq!(owner, "build b");
+        self.answer('a', name, ticket).map(Option::unwrap)
     }
 
     async fn renew_lock(&mut self, name: &str, ticket: &str, _: u32) -> Answer<Option<Lock>> {
-        assert_eq!((name, ticket), ("deploy", "b"));
-        next(&mut self.renew)
+        self.answer('r', name, ticket)
     }
 
     async fn release(&mut self, name: &str, ticket: &str) -> Answer<bool> {
         assert_eq!((name, ticket), ("deploy", "b"));
-        *self.left.lock().unwrap() += 1;
+        self.calls.lock().unwrap().push('g');
         Ok(true)
     }
 
@@ -99,19 +102,18 @@ impl Locks for Script {
     }
 }
 
-/// Keeps a lock until this news comes; gives all news, and how often the queue was left.
+fn is_at(tickets: &[&str]) -> Answer<Option<Lock>> {
+    Ok(Some(queue(tickets)))
+}
+
+/// Keeps a lock until this news comes; gives all news, and the calls.
 fn keep(
     pace: Pace,
-    acquire: impl IntoIterator<Item = Answer<Lock>>,
-    renew: impl IntoIterator<Item = Answer<Option<Lock>>>,
+    answers: impl IntoIterator<Item = Answer<Option<Lock>>>,
     until: fn(&LockNews) -> bool,
-) -> (Vec<LockNews>, u32) {
-    let left = Arc::default();
-    let script = Script {
-        acquire: acquire.into_iter().collect(),
-        renew: renew.into_iter().collect(),
-        left: Arc::clone(&left),
-    };
+) -> (Vec<LockNews>, String) {
+    let calls = Arc::default();
+    let script = Script { answers: answers.into_iter().collect(), calls: Arc::clone(&calls) };
     let wanted = WantedLock {
         name: "deploy".into(),
         ticket: "b".into(),
@@ -136,69 +138,90 @@ fn keep(
         keeping.await.unwrap().unwrap();
         all
     });
-    let left = *left.lock().unwrap();
-    (all, left)
+    let calls = calls.lock().unwrap().clone();
+    (all, calls)
+}
+
+fn is_refused(news: &LockNews) -> bool {
+    matches!(news, LockNews::Refused(_))
+}
+
+fn is_lost(news: &LockNews) -> bool {
+    matches!(news, LockNews::Lost(_))
 }
 
 #[test]
 fn a_build_waits_for_its_turn_and_leaves_when_it_is_over() {
-    let acquire = [
-        Ok(queue(&["x", "a", "b"])),
-        Ok(queue(&["x", "a", "b"])),
+    let answers = [
+        Err(away("down")),
+        is_at(&["x", "a", "b"]),
+        is_at(&["x", "a", "b"]),
         Err(away("down")),
         Err(away("still down")),
-        Ok(queue(&["a", "b"])),
-        Ok(queue(&["b", "c"])),
+        is_at(&["a", "b"]),
+        is_at(&["b", "c"]),
     ];
-    let held = |news: &LockNews| *news == LockNews::Held;
-    let (news, left) = keep(QUICK, acquire, [Ok(Some(queue(&["b", "c"])))], held);
+    let (news, calls) = keep(QUICK, answers, |news| *news == LockNews::Held);
     assert_eq!(
         news,
         [
+            LockNews::Unanswered("down".into()),
             LockNews::Waiting { holder: place("x"), ahead: 2 },
             LockNews::Unanswered("down".into()),
             LockNews::Waiting { holder: place("a"), ahead: 1 },
             LockNews::Held,
         ]
     );
-    assert_eq!(left, 1);
+    assert!(calls.starts_with("aarrrrr") && calls.ends_with('g'), "{calls}");
     // Who gives up waiting leaves, too.
-    let waits = |news: &LockNews| matches!(news, LockNews::Waiting { .. });
-    assert_eq!(keep(QUICK, [Ok(queue(&["a", "b"]))], [Ok(None)], waits).1, 1);
+    let (_, calls) = keep(QUICK, [is_at(&["a", "b"])], |news| matches!(news, LockNews::Waiting { .. }));
+    assert!(calls.ends_with('g'), "{calls}");
+}
+
+#[test]
+fn who_is_taken_out_of_the_queue_stays_out_and_who_slept_asks_anew() {
+    let (news, calls) = keep(QUICK, [is_at(&["a", "b"]), Ok(None)], is_refused);
+    let why = broken("somebody took this build out of the queue (`dcd lock break`)".into());
+    assert_eq!(news[1..], [LockNews::Refused(why)]);
+    assert_eq!(calls, "arg");
+
+    let asleep = Pace { ttl: Duration::ZERO, ..QUICK };
+    let (news, calls) =
+        keep(asleep, [is_at(&["a", "b"]), Ok(None), is_at(&["b"])], |news| *news == LockNews::Held);
+    assert_eq!(news[1..], [LockNews::Held]);
+    assert!(calls.starts_with("ara"), "{calls}");
 }
 
 #[test]
 fn errors_are_borne_while_the_place_is_safe() {
-    let is_lost = |news: &LockNews| matches!(news, LockNews::Lost(_));
-    let renew =
-        [Ok(Some(queue(&["b"]))), Err(away("down")), Err(away("down")), Ok(Some(queue(&["b"]))), Ok(None)];
-    let (news, left) = keep(QUICK, [Ok(queue(&["b"]))], renew, is_lost);
+    let held = || is_at(&["b"]);
+    let down = || Err(away("down"));
+    let (news, calls) = keep(QUICK, [held(), held(), down(), down(), held(), Ok(None)], is_lost);
     let why = "the lock `deploy` is lost: somebody broke it (`dcd lock break`)";
     assert_eq!(news, [LockNews::Held, LockNews::Lost(why.into())]);
-    assert_eq!(left, 1);
+    assert_eq!(calls, "arrrrrg");
 
     let pace = Pace { ttl: Duration::from_millis(50), ..QUICK };
-    let (news, _) = keep(pace, [Ok(queue(&["b"]))], [Err(away("down"))], is_lost);
+    let (news, _) = keep(pace, [held(), down()], is_lost);
     let [LockNews::Held, LockNews::Lost(why)] = news.as_slice() else { panic!("{news:?}") };
     assert!(why.contains("history backend store has not renewed it for") && why.ends_with(": down"), "{why}");
 }
 
 #[test]
 fn what_will_not_come_is_refused_before_anything_runs() {
-    let refused = |news: &LockNews| matches!(news, LockNews::Refused(_));
     let pace = Pace { patience: Duration::from_millis(50), ..QUICK };
-    let (news, left) = keep(pace, [Err(away("down"))], [Ok(None)], refused);
+    let (news, calls) = keep(pace, [Err(away("down"))], is_refused);
     assert_eq!(news, [LockNews::Unanswered("down".into()), LockNews::Refused(away("down"))]);
-    assert_eq!(left, 1, "the answer may have been lost on its way");
+    assert!(calls.ends_with("ag"), "the answer may have been lost on its way: {calls}");
 
     let denied = BackendError { transient: false, ..away("denied") };
-    let (news, _) = keep(QUICK, [Err(denied.clone())], [Ok(None)], refused);
+    let (news, _) = keep(QUICK, [Err(denied.clone())], is_refused);
     assert_eq!(news, [LockNews::Refused(denied)]);
 
     let none = BackendError { transient: false, unsupported: true, ..away("no locks") };
-    let (news, left) = keep(QUICK, [Err(none.clone())], [Ok(None)], refused);
-    assert_eq!((news, left), (vec![LockNews::Refused(none)], 0));
+    let (news, calls) = keep(QUICK, [Err(none.clone())], is_refused);
+    assert_eq!((news, calls.as_str()), (vec![LockNews::Refused(none)], "a"));
 
-    let (news, _) = keep(QUICK, [Ok(queue(&["a"]))], [Ok(None)], refused);
+    let (news, _) = keep(QUICK, [is_at(&["a"])], is_refused);
     assert_eq!(news, [LockNews::Refused(broken("plugin store gives no place in the queue".into()))]);
 }
