@@ -9,9 +9,12 @@ use tokio::{
 
 use crate::{
     commands::output::warn,
-    engine::ports::{
-        Progress,
-        backend::{Backend, BackendError, NewBuild},
+    engine::{
+        Late,
+        ports::{
+            Progress,
+            backend::{Backend, BackendError, NewBuild},
+        },
     },
     event::{Body, BuildNumbered},
     history::{self, UploadError, Uploader},
@@ -64,14 +67,15 @@ impl Replication {
     }
 
     /// Tells of a number that comes while the build runs.
-    pub(super) fn tell_late(&mut self, late: mpsc::UnboundedSender<Body>) {
+    pub(super) fn tell_late(&mut self, late: mpsc::UnboundedSender<Late>) {
         let (_, empty) = mpsc::unbounded_channel();
         let mut begun = std::mem::replace(&mut self.begun, empty);
         let by = self.backend.clone();
         tokio::spawn(async move {
             while let Some(answer) = begun.recv().await {
                 if let Ok(number) = answer {
-                    let _ = late.send(Body::BuildNumbered(BuildNumbered { number, by: by.clone() }));
+                    let numbered = Body::BuildNumbered(BuildNumbered { number, by: by.clone() });
+                    let _ = late.send(Late::Known(numbered));
                 }
             }
         });

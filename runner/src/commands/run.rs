@@ -11,6 +11,7 @@ use crate::{
         collect,
         course::{self, Course},
         load::{self, Loaded, Plugins},
+        locking::LockRequest,
         observers::Observers,
         output::{self, print},
         prepare::Prepared,
@@ -35,6 +36,7 @@ use crate::{
     journal::{BuildDir, JournalError, Store, StoreError, Unsent},
     owner::Owner,
     pipeline::{Pipeline, Step},
+    plugin::{Host, backend::HistoryPlugin},
     products::Products,
     redact::Redactor,
     report::{self, Mode, Style},
@@ -97,6 +99,7 @@ fn build(
         journal.append(None, started(&pipeline, &context, of)).map_err(|error| journal_error(&error))?;
 
     let usages = plugins.usages();
+    let locks = plugins.history.as_ref().map(HistoryPlugin::another);
     let (mut replication, leftovers) = match (&plugins.host, plugins.history.take()) {
         (Some(host), Some(backend)) => {
             let unsent = store.mark_unsent(&place.id).map_err(|error| unwritable(&error))?;
@@ -125,10 +128,12 @@ fn build(
     let component = context.component.clone();
     let number = context.number;
     let specs = course::specs(&pipeline, left_out);
+    let (late_sender, late) = mpsc::unbounded_channel();
     let course = Course {
         options: Options { jobs: how.jobs(), fail_fast: how.fail_fast, timeout: pipeline.timeout },
         unnumbered: pipeline.require.history && number.is_none(),
         early,
+        late: late_sender.clone(),
     };
     let redactor = Redactor::new(secrets.hidden());
     let hidden = secrets::variables(&pipeline);
@@ -143,7 +148,7 @@ fn build(
     for (step, cases) in tests.iter().flatten() {
         steps.results.tested(*step, cases);
     }
-    let lock = steps.lock();
+    let lock = steps.lock().map(|lock| lock.map(|lock| kept_by(lock, plugins.host.as_ref(), locks)));
     let Screen { sink, curtain: _curtain } = Screen::open(mode);
     let sinks = std::iter::once(sink).chain(followers).collect();
     let mut dispatcher = Dispatcher::new(journal, steps, redactor, sinks).map_err(run_error)?;
@@ -151,7 +156,6 @@ fn build(
     for body in opened {
         dispatcher.emit(body).map_err(run_error)?;
     }
-    let (late_sender, late) = mpsc::unbounded_channel();
     if let (Some((replication, _)), None) = (&mut replication, number) {
         replication.tell_late(late_sender);
     }
@@ -175,6 +179,14 @@ fn build(
         note_number(&store, &component, number, &place.id);
     }
     Ok(farewell(&store, &place, now, end, mode, reports.finish(exit)))
+}
+
+/// The lock, to be kept by the history backend where there is one.
+fn kept_by(lock: LockRequest, host: Option<&Host>, backend: Option<HistoryPlugin>) -> LockRequest {
+    match (host, backend) {
+        (Some(host), Some(backend)) => lock.kept_by(host, backend),
+        _ => lock,
+    }
 }
 
 /// The last that is said. All is kept.

@@ -36,6 +36,16 @@ pub enum RunError<E: std::error::Error + 'static> {
     Report(String),
 }
 
+/// What comes up while a build runs, from elsewhere than its steps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Late {
+    /// Something became known of the build.
+    Known(Body),
+    /// The build's lock is gone, for this reason: what runs is stopped, nothing more starts, and the build ends as an
+    /// error.
+    Cancel(String),
+}
+
 /// One build's run loop.
 pub struct Dispatcher<L, S> {
     log: L,
@@ -120,15 +130,14 @@ where
     }
 
     /// Runs all steps. `early` is a signal that came before the start, `interrupts` are signals that ask the
-    /// build to stop, `late` is what becomes known of the build while it runs. Gives back the log, so that its
-    /// last word can be heard.
+    /// build to stop, `late` is what comes up while it runs. Gives back the log, so that its last word can be heard.
     pub async fn run(
         mut self,
         specs: Vec<StepSpec>,
         options: Options,
         early: Option<i32>,
         mut interrupts: mpsc::UnboundedReceiver<i32>,
-        mut late: mpsc::UnboundedReceiver<Body>,
+        mut late: mpsc::UnboundedReceiver<Late>,
     ) -> Result<(BuildEnd, L), RunError<L::Error>> {
         let started = Instant::now();
         self.names = specs.iter().map(|spec| spec.name.clone()).collect();
@@ -150,10 +159,13 @@ where
                 biased;
                 Some(signal) = interrupts.recv() => Some(Input::Interrupt { signal }),
                 () = until(started, state.deadline()) => Some(Input::Tick),
-                Some(body) = late.recv() => {
-                    self.emit(body)?;
-                    None
-                }
+                Some(late) = late.recv() => match late {
+                    Late::Known(body) => {
+                        self.emit(body)?;
+                        None
+                    }
+                    Late::Cancel(reason) => Some(Input::Cancel { reason }),
+                },
                 Some((slot, message)) = self.show.slot_for(&mut messages) => self.message(message, slot)?,
             };
             inputs = input.into_iter().collect();

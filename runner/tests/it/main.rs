@@ -22,6 +22,7 @@ mod http_plugin;
 mod init;
 mod install;
 mod journal;
+mod locks;
 mod misdeeds;
 mod modes;
 mod observers;
