@@ -282,7 +282,10 @@ impl Outline {
     pub(crate) fn apply(self, build: &mut Build) {
         match self {
             Outline::Record(record) => build.apply(&record.into_event()),
-            Outline::Output { at, step, bytes, .. } => build.count_output(&step, at, bytes),
+            Outline::Output { at, step, bytes, hash } => {
+                build.count_output(&step, at, bytes);
+                build.hash = hash;
+            }
         }
     }
 }

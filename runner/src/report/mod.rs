@@ -4,6 +4,7 @@
 //! mode, and gives them to a screen: `plain` lines, or the `live` view of a terminal, or the foldable
 //! `groups` of another CI's log. [`Ndjson`] gives the events themselves.
 
+mod analysis;
 mod area;
 mod ci;
 mod clock;
@@ -28,6 +29,7 @@ mod story;
 
 use std::io::Write;
 
+pub use analysis::{diff, stats};
 pub use area::Size;
 pub use ci::Ci;
 pub use document::{Summary, document};
