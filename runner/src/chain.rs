@@ -123,7 +123,7 @@ impl Verifier {
             None => envelope.hash(self.last, &record.payload),
         };
         if hash != record.hash {
-            let (kind, step) = (record.kind.clone(), record.step.clone());
+            let (kind, step) = (record.kind.clone(), record.step.as_deref().map(str::to_owned));
             return Err(Broken::Changed { seq: record.seq, kind, step });
         }
         self.next += 1;
@@ -166,14 +166,7 @@ mod tests {
         let record = |(seq, (kind, step, payload)): (u64, (&str, Option<&str>, Payload))| {
             let envelope = Envelope { seq, at: 100 + seq, kind, step: step.unwrap_or_default() };
             last = envelope.hash(last, &payload);
-            Record {
-                seq,
-                at: 100 + seq,
-                kind: kind.into(),
-                step: step.map(Into::into),
-                payload,
-                hash: last,
-            }
+            Record { seq, at: 100 + seq, kind: kind.into(), step: step.map(Into::into), payload, hash: last }
         };
         (0..).zip(payloads).map(record).collect()
     }
@@ -198,7 +191,8 @@ mod tests {
             change(&mut records);
             verify(&records).unwrap_err()
         };
-        let third = "event 2 (step.output of `test`) is not what was recorded, or what stood before it is not";
+        let third =
+            "event 2 (step.output of `test`) is not what was recorded, or what stood before it is not";
         assert_eq!(changed(&|all| all[2].payload = Payload::Bytes(b"TWO".as_slice().into())), third);
         assert_eq!(changed(&|all| all[2].at += 1), third);
         assert_eq!(changed(&|all| all[2].step = Some("lint".into())), third.replace("test", "lint"));
@@ -217,7 +211,8 @@ mod tests {
         let mut records = chain();
         let Payload::Bytes(bytes) = &records[1].payload else { panic!("no output") };
         let (length, digest) = (bytes.len(), text::hex(&Sha256::digest(bytes)));
-        let left = |digest: &str| Payload::Json(format!(r#"{{"pruned":{{"bytes":{length},"sha256":"{digest}"}}}}"#));
+        let left =
+            |digest: &str| Payload::Json(format!(r#"{{"pruned":{{"bytes":{length},"sha256":"{digest}"}}}}"#));
         records[1].payload = left(&digest);
         assert_eq!(verify(&records), Ok(4));
         records[1].payload = left(&digest.replace(['0', '1'], "2"));

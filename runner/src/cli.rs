@@ -7,8 +7,8 @@ use std::{path::PathBuf, str::FromStr};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use history::{
-    DiffArgs, ExportArgs, FilterArgs, HistoryCommand, ImportArgs, ListArgs, LogsArgs, OutcomeArg, PruneArgs, ShowArgs,
-    SourceArgs, StatsArgs, VerifyArgs,
+    DiffArgs, ExportArgs, FilterArgs, HistoryCommand, ImportArgs, ListArgs, LogsArgs, OutcomeArg, PruneArgs,
+    ShowArgs, SourceArgs, StatsArgs, SyncArgs, VerifyArgs,
 };
 
 const FIRST_STEPS: &str = "\

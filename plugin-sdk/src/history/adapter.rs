@@ -4,8 +4,8 @@ use core::marker::PhantomData;
 use std::rc::Rc;
 
 use super::{
-    Build, BuildFilter, BuildId, BuildPage, Event, EventPage, Grant, HistoryBackend, Lease, Lock,
-    NewBuild, Page, Status, WriteOutcome,
+    Build, BuildFilter, BuildId, BuildPage, Event, EventPage, Grant, HistoryBackend, Lease, Lock, NewBuild,
+    Page, Status, WriteOutcome,
 };
 use crate::bindings::history::exports::dcd::plugin::history::Guest;
 use crate::config::{self, Package};

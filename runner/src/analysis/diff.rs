@@ -187,9 +187,8 @@ impl Facing {
     }
 
     fn plugins(&mut self, a: &[Plugin], b: &[Plugin]) {
-        let find = |plugins: &'_ [Plugin], name: &str| {
-            plugins.iter().find(|plugin| plugin.name == *name).cloned()
-        };
+        let find =
+            |plugins: &'_ [Plugin], name: &str| plugins.iter().find(|plugin| plugin.name == *name).cloned();
         for name in a.iter().chain(b).map(|plugin| plugin.name.as_str()).collect::<BTreeSet<_>>() {
             let (a, b) = (find(a, name), find(b, name));
             let both = |say: fn(&Plugin) -> String| (a.as_ref().map(say), b.as_ref().map(say));
@@ -197,8 +196,11 @@ impl Facing {
                 ("version", |plugin| plugin.version.clone()),
                 ("digest", |plugin| plugin.sha256.clone()),
                 ("grants", |plugin| {
-                    let said = plugin.grants.iter().map(|(kind, list)| format!("{kind}: {}", list.join(", ")));
-                    Some(said.collect::<Vec<_>>().join("; ")).filter(|said| !said.is_empty()).unwrap_or("nothing".into())
+                    let said =
+                        plugin.grants.iter().map(|(kind, list)| format!("{kind}: {}", list.join(", ")));
+                    Some(said.collect::<Vec<_>>().join("; "))
+                        .filter(|said| !said.is_empty())
+                        .unwrap_or("nothing".into())
                 }),
             ];
             for (what, say) in said {
@@ -293,7 +295,10 @@ mod tests {
         let names = |tests: &[TestName]| tests.iter().map(|test| test.name.clone()).collect::<Vec<_>>();
         assert_eq!(names(&diff.newly_failing), ["adds"]);
         assert_eq!(names(&diff.newly_passing), ["waits"]);
-        assert_eq!((names(&diff.added), names(&diff.removed)), (vec!["new".to_owned()], vec!["gone".to_owned()]));
+        assert_eq!(
+            (names(&diff.added), names(&diff.removed)),
+            (vec!["new".to_owned()], vec!["gone".to_owned()])
+        );
         let steps: Vec<_> = diff.steps.iter().map(|step| (step.name.as_str(), step.different)).collect();
         assert_eq!(steps, [("test", true), ("lint", true), ("old", true)]);
         assert_eq!(diff.steps[0].b, Some(StepEnd { outcome: Some(Failure), duration_ms: Some(5) }));
@@ -323,7 +328,8 @@ mod tests {
             Facts { definition, plugins, params, dcd_version: "0.1.0".into(), ..Facts::default() }
         };
         let a = Build { facts: facts("aa", "1.0", None), ..Build::default() };
-        let b = Build { facts: facts("bb", "2.0", Some(3)), outcome: Some(Outcome::Success), ..Build::default() };
+        let b =
+            Build { facts: facts("bb", "2.0", Some(3)), outcome: Some(Outcome::Success), ..Build::default() };
         let diff = Diff::of(&a, &b);
         let said: Vec<_> = diff
             .facts

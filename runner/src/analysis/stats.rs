@@ -120,9 +120,8 @@ impl Stats {
                 None => stats.running += 1,
             }
         }
-        let counted = |sample: &&Sample| {
-            sample.outcome.is_some_and(|outcome| outcome != Outcome::Cancellation)
-        };
+        let counted =
+            |sample: &&Sample| sample.outcome.is_some_and(|outcome| outcome != Outcome::Cancellation);
         let ended: Vec<_> = samples.iter().filter(counted).collect();
         let passed = ended.iter().filter(|sample| sample.outcome == Some(Outcome::Success)).count();
         stats.pass_rate = (!ended.is_empty()).then(|| passed as f64 / ended.len() as f64);
@@ -178,7 +177,8 @@ fn tells_of_tests(sample: &Sample, step: &StepBrief) -> bool {
     let Some(tests) = sample.brief.as_ref().and_then(|brief| brief.tests.as_ref()) else { return false };
     let has_all = tests.bad.len() as u64 == tests.failure + tests.error;
     // A step that broke off may not have reported its tests.
-    let reported = step.outcome == Some(Outcome::Success) || tests.bad.iter().any(|test| test.step == step.name);
+    let reported =
+        step.outcome == Some(Outcome::Success) || tests.bad.iter().any(|test| test.step == step.name);
     has_all && reported
 }
 
@@ -188,8 +188,7 @@ fn steps(samples: &[Sample], commits: &Commits<'_>) -> Vec<StepStats> {
         let (stats, durations) = found.entry((&sample.component, &step.name)).or_default();
         stats.runs += 1;
         durations.push(step.duration_ms);
-        let failed =
-            matches!(step.outcome, Some(Outcome::Failure | Outcome::Error | Outcome::Timeout));
+        let failed = matches!(step.outcome, Some(Outcome::Failure | Outcome::Error | Outcome::Timeout));
         stats.failures += u64::from(failed);
         let elsewhere = || commits.of_step(sample, &step.name).is_some_and(|verdicts| verdicts.passed);
         stats.flaky += u64::from(step.flaky || (failed && elsewhere()));
@@ -235,16 +234,17 @@ fn tests(samples: &[Sample], commits: &Commits<'_>) -> Vec<TestStats> {
             found.entry(key(sample, test)).or_default().1.extend(test.duration_ms);
         }
     }
-    let done = |((component, step, suite, name), (stats, durations)): (TestKey<'_>, (TestStats, Vec<u64>))| {
-        TestStats {
-            component: component.to_owned(),
-            step: step.to_owned(),
-            suite: suite.to_owned(),
-            name: name.to_owned(),
-            duration_ms: Spread::of(durations),
-            ..stats
-        }
-    };
+    let done =
+        |((component, step, suite, name), (stats, durations)): (TestKey<'_>, (TestStats, Vec<u64>))| {
+            TestStats {
+                component: component.to_owned(),
+                step: step.to_owned(),
+                suite: suite.to_owned(),
+                name: name.to_owned(),
+                duration_ms: Spread::of(durations),
+                ..stats
+            }
+        };
     found.into_iter().map(done).collect()
 }
 
@@ -305,7 +305,8 @@ mod tests {
     #[test]
     fn percentiles_are_values_that_occur() {
         let spread = |values: &[u64]| {
-            Spread::of(values.to_vec()).map(|spread| [spread.min, spread.p50, spread.p90, spread.p99, spread.max])
+            Spread::of(values.to_vec())
+                .map(|spread| [spread.min, spread.p50, spread.p90, spread.p99, spread.max])
         };
         assert_eq!(spread(&[]), None);
         assert_eq!(spread(&[7]), Some([7; 5]));
@@ -319,9 +320,10 @@ mod tests {
         let running = Sample { outcome: None, duration_ms: None, ..Sample::default() };
         let mut builds = vec![running, build(None, Outcome::Cancellation, &[])];
         assert_eq!(Stats::of(&builds).pass_rate, None);
-        builds.extend([Outcome::Success, Outcome::Success, Outcome::Success, Outcome::Timeout].map(|outcome| {
-            build(None, outcome, &[])
-        }));
+        builds.extend(
+            [Outcome::Success, Outcome::Success, Outcome::Success, Outcome::Timeout]
+                .map(|outcome| build(None, outcome, &[])),
+        );
         let stats = Stats::of(&builds);
         assert_eq!((stats.builds, stats.running, stats.pass_rate), (6, 1, Some(0.75)));
         assert_eq!(stats.outcomes, BTreeMap::from([("cancellation", 1), ("success", 3), ("timeout", 1)]));
@@ -336,7 +338,8 @@ mod tests {
         let mut retried = build(None, Outcome::Success, &[]);
         retried.brief.as_mut().unwrap().steps[0].flaky = true;
         assert_eq!(flaky(&[retried]), (1, 0, 1));
-        let (ok, bad) = (|commit| build(commit, Outcome::Success, &[]), |commit| build(commit, Outcome::Failure, &[]));
+        let (ok, bad) =
+            (|commit| build(commit, Outcome::Success, &[]), |commit| build(commit, Outcome::Failure, &[]));
         assert_eq!(flaky(&[bad(Some("a")), ok(Some("a")), bad(Some("a"))]), (3, 2, 2));
         assert_eq!(flaky(&[bad(Some("a")), ok(Some("b"))]), (2, 1, 0), "another commit");
         assert_eq!(flaky(&[bad(None), ok(None)]), (2, 1, 0), "who knows what was built");
@@ -353,7 +356,11 @@ mod tests {
         let always = [build(a, Outcome::Failure, &["adds"]), build(a, Outcome::Failure, &["adds"])];
         assert_eq!(counts(&always), name(2, 0));
         let mut broken = build(a, Outcome::Error, &[]);
-        assert_eq!(counts(&[build(a, Outcome::Failure, &["adds"]), broken.clone()]), name(1, 0), "not reported");
+        assert_eq!(
+            counts(&[build(a, Outcome::Failure, &["adds"]), broken.clone()]),
+            name(1, 0),
+            "not reported"
+        );
         broken.brief.as_mut().unwrap().tests.as_mut().unwrap().flaky = vec![test("adds")];
         assert_eq!(counts(&[broken]), name(0, 1), "in an earlier attempt");
     }

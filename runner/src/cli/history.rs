@@ -26,6 +26,8 @@ pub enum HistoryCommand {
     Import(ImportArgs),
     /// Check that a build's events are those that happened: whole, unchanged and in their order
     Verify(VerifyArgs),
+    /// Send the builds that the history backend was to have and lacks
+    Sync(SyncArgs),
 }
 
 /// Where to look for builds.
@@ -244,6 +246,20 @@ pub struct VerifyArgs {
     pub source: SourceArgs,
 }
 
+/// `dcd history sync`
+#[derive(Debug, Args)]
+pub struct SyncArgs {
+    /// The pipeline file that names the history backend
+    #[arg(long, default_value = "dcd.json", value_name = "FILE")]
+    pub file: PathBuf,
+    /// Send every build of this workspace that the backend lacks, also those that ran without it
+    #[arg(long)]
+    pub all: bool,
+    /// Print a JSON array
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// The first millisecond of what the text says.
 fn since(text: &str) -> Result<u64, String> {
     moment(text, &Zoned::now(), false)
@@ -255,7 +271,8 @@ fn until(text: &str) -> Result<u64, String> {
 }
 
 fn moment(text: &str, now: &Zoned, end: bool) -> Result<u64, String> {
-    let unix = |at: Timestamp| u64::try_from(at.as_millisecond()).map_err(|_| "that is before 1970".to_owned());
+    let unix =
+        |at: Timestamp| u64::try_from(at.as_millisecond()).map_err(|_| "that is before 1970".to_owned());
     if let Ok(at) = text.parse::<Timestamp>() {
         return unix(at);
     }
@@ -267,7 +284,8 @@ fn moment(text: &str, now: &Zoned, end: bool) -> Result<u64, String> {
     }
     let ago = text.parse::<Span>().ok().filter(|span| !span.is_negative());
     let ago = ago.and_then(|span| now.checked_sub(span).ok());
-    let ago = ago.ok_or("write a date as 2026-01-31, a time as 2026-01-31T12:00:00Z, or how long ago: 7d, 12h, 30m")?;
+    let ago = ago
+        .ok_or("write a date as 2026-01-31, a time as 2026-01-31T12:00:00Z, or how long ago: 7d, 12h, 30m")?;
     unix(ago.timestamp())
 }
 

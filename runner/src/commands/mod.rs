@@ -26,6 +26,7 @@ mod screen;
 mod secrets;
 mod shell;
 mod steps;
+mod sync;
 mod validate;
 mod values;
 

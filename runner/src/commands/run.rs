@@ -20,6 +20,7 @@ use crate::{
         screen::{self, Screen},
         secrets,
         steps::{BuildContext, BuildSteps, Environment},
+        sync::{Delivered, Leftovers},
     },
     engine::{
         BuildEnd, Dispatcher, Options, RunError,
@@ -31,7 +32,7 @@ use crate::{
     facts::Facts,
     git,
     history::{self, UploadError},
-    journal::{BuildDir, JournalError, Store, StoreError},
+    journal::{BuildDir, JournalError, Store, StoreError, Unsent},
     owner::Owner,
     pipeline::{Pipeline, Step},
     products::Products,
@@ -95,15 +96,24 @@ fn build(
     let opening =
         journal.append(None, started(&pipeline, &context, of)).map_err(|error| journal_error(&error))?;
 
-    let mut replication = match (&plugins.host, plugins.history.take()) {
+    let (mut replication, leftovers) = match (&plugins.host, plugins.history.take()) {
         (Some(host), Some(backend)) => {
+            let unsent = store.mark_unsent(&place.id).map_err(|error| unwritable(&error))?;
+            let leftovers = Leftovers::start(host, &backend, &store, &place.id);
             let build = new_build(&pipeline, &context, opening.at);
             let replication = Replication::start(host, backend, build, &place.journal(), journal.progress());
-            Some(replication.map_err(|error| CommandError::environment(error.to_string()))?)
+            let replication = replication.map_err(|error| CommandError::environment(error.to_string()))?;
+            (Some((replication, unsent)), leftovers)
         }
-        _ => None,
+        _ => (None, None),
     };
-    let (numbered, early) = numbered(runtime, &store, &context, replication.as_mut(), &mut interrupts)?;
+    let (numbered, early) = numbered(
+        runtime,
+        &store,
+        &context,
+        replication.as_mut().map(|(replication, _)| replication),
+        &mut interrupts,
+    )?;
     context.number = numbered.as_ref().map(|numbered| numbered.number);
     if let (Some(_), Some(number)) = (&replication, context.number) {
         note_number(&store, &context.component, number, &place.id);
@@ -140,7 +150,7 @@ fn build(
         dispatcher.emit(body).map_err(run_error)?;
     }
     let (late_sender, late) = mpsc::unbounded_channel();
-    if let (Some(replication), None) = (&mut replication, number) {
+    if let (Some((replication, _)), None) = (&mut replication, number) {
         replication.tell_late(late_sender);
     }
     promptness::ask();
@@ -153,9 +163,12 @@ fn build(
     }
 
     let (now, exit) = match replication {
-        Some(replication) => replicated(runtime, replication, end, number, &place.id),
+        Some((replication, unsent)) => replicated(runtime, replication, unsent, end, number, &place.id),
         None => (number, exit(end)),
     };
+    if let Some(leftovers) = leftovers {
+        tell_leftovers(runtime.block_on(leftovers.finish()));
+    }
     if let (None, Some(number)) = (number, now) {
         note_number(&store, &component, number, &place.id);
     }
@@ -225,6 +238,7 @@ fn note_number(store: &Store, component: &str, number: u64, id: &str) {
 fn replicated(
     runtime: &Runtime,
     replication: Replication,
+    unsent: Option<Unsent>,
     end: BuildEnd,
     number: Option<u64>,
     id: &str,
@@ -234,7 +248,10 @@ fn replicated(
     let finished = signal::interrupts().map_err(UploadError::Journal);
     let finished = finished.and_then(|interrupts| runtime.block_on(replication.finish(interrupts)));
     match finished {
-        Ok(number) => (Some(number), exit(end)),
+        Ok(number) => {
+            unsent.map(Unsent::sent);
+            (Some(number), exit(end))
+        }
         Err(error) => {
             let help = match &error {
                 UploadError::Backend(BackendError { help: Some(help), .. }) => format!("\nhelp: {help}"),
@@ -242,7 +259,7 @@ fn replicated(
             };
             output::warn(&format!(
                 "history backend {backend} does not have the whole build: {error}{help}\n\
-                 The build is kept in its journal, .dcd/builds/{id}."
+                 The build is kept in its journal, .dcd/builds/{id}. The next run sends it, or: dcd history sync"
             ));
             let exit = match exit(end) {
                 Exit::Success => Exit::HistoryNotWritten,
@@ -250,6 +267,25 @@ fn replicated(
             };
             (number, exit)
         }
+    }
+}
+
+/// Says what became of earlier builds that the backend lacked. `None`: it takes too long to wait for.
+fn tell_leftovers(ended: Option<(Vec<Delivered>, usize)>) {
+    let (sent, left) = match ended {
+        Some((sent, left)) => (sent, left > 0),
+        None => (Vec::new(), true),
+    };
+    if !sent.is_empty() {
+        let named: Vec<_> =
+            sent.iter().map(|build| format!("{} #{}", build.component, build.number)).collect();
+        output::note(&format!(
+            "The history backend lacked earlier builds and has them now: {}",
+            named.join(", ")
+        ));
+    }
+    if left {
+        output::warn("the history backend still lacks earlier builds of this workspace: dcd history sync");
     }
 }
 
@@ -265,7 +301,7 @@ fn new_build(pipeline: &Pipeline, context: &BuildContext, started_at: UnixMs) ->
         component: context.component.clone(),
         id: context.id.clone(),
         started_at,
-        lease_ms: u32::try_from(history::LEASE.as_millis()).unwrap_or(u32::MAX),
+        lease_ms: history::LEASE_MS,
         metadata: Metadata::new(&pipeline.name, &context.facts),
     }
 }

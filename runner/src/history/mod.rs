@@ -2,4 +2,4 @@
 
 mod uploader;
 
-pub use uploader::{LEASE, PATIENCE, UploadError, Uploader};
+pub use uploader::{LEASE_MS, PATIENCE, UploadError, Uploader};

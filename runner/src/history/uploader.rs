@@ -20,7 +20,10 @@ use crate::{
 };
 
 /// How long a lease holds without being renewed.
-pub const LEASE: Duration = Duration::from_mins(1);
+const LEASE: Duration = Duration::from_mins(1);
+/// The same in milliseconds.
+#[allow(clippy::cast_possible_truncation)]
+pub const LEASE_MS: u32 = LEASE.as_millis() as u32;
 /// How much is sent at once.
 const BATCH: usize = 512 << 10;
 /// The first wait after an error; each further one is twice as long. Half of each is left to chance, so that runners
@@ -392,7 +395,7 @@ mod tests {
     struct Events(Vec<Record>, Build);
 
     impl Tail for Events {
-    /// Two at a time, so that a build takes several appends.
+        /// Two at a time, so that a build takes several appends.
         fn read(&mut self, from: u64, end: u64, _: usize) -> std::io::Result<Vec<Record>> {
             let wanted = self.0.iter().filter(|event| (from..end).contains(&event.seq));
             Ok(wanted.take(2).cloned().collect())

@@ -9,7 +9,10 @@ use std::{
 use crate::{
     build::Build,
     chain::Verifier,
-    journal::{BuildDir, Reader, Store, StoreError, store::{encode, io_error}},
+    journal::{
+        BuildDir, Reader, Store, StoreError,
+        store::{encode, io_error},
+    },
 };
 
 /// A journal that is not a build of this workspace yet.

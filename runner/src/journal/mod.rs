@@ -9,6 +9,7 @@ mod import;
 mod prune;
 mod reader;
 mod store;
+mod unsent;
 mod writer;
 
 pub use format::Corruption;
@@ -17,4 +18,5 @@ pub use import::{Imported, Importing};
 pub use prune::Pruned;
 pub use reader::{JournalTail, Reader};
 pub use store::{BuildDir, Lookup, Store, StoreError};
+pub use unsent::Unsent;
 pub use writer::{JournalError, Writer};

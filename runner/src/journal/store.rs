@@ -5,6 +5,7 @@
 //! .dcd/builds/ID/journal             the build's events
 //! .dcd/numbers/COMPONENT/N           holds the id of build N; making it claims the number
 //! .dcd/numbers/COMPONENT/next        a hint where to start looking
+//! .dcd/unsent/ID                     the history backend lacks the build with that id, or a part of it
 //! ```
 
 use std::{
@@ -231,11 +232,14 @@ impl Store {
         })
     }
 
-    /// Notes which build has a number that a history backend gave.
+    /// Notes which build has a number that a history backend gave, unless that is noted.
     pub fn note_number(&self, component: &str, number: u64, id: &str) -> Result<(), StoreError> {
         let directory = self.root.join("numbers").join(encode(component));
         self.make_dir(&directory)?;
         let path = directory.join(number.to_string());
+        if fs::read_to_string(&path).is_ok_and(|ids| ids.lines().any(|line| line == id)) {
+            return Ok(());
+        }
         let mut file = OpenOptions::new()
             .create(true)
             .append(true)
@@ -244,6 +248,11 @@ impl Store {
         file.write_all(format!("{id}\n").as_bytes()).map_err(|error| io_error("write", &path, error))?;
         self.owner.give(&path);
         Ok(())
+    }
+
+    /// The place of a build that is known by its whole id.
+    pub fn place(&self, id: &str) -> BuildDir {
+        BuildDir { id: id.to_owned(), path: self.root.join("builds").join(id) }
     }
 
     /// The directory itself, which git is to leave alone.

@@ -94,11 +94,8 @@ impl Writer {
     /// the runner is not gone.
     pub fn recover(path: &Path) -> Result<Option<Self>, JournalError> {
         let fail = |what, source| JournalError { what, path: path.to_owned(), source };
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(path)
-            .map_err(|error| fail("open", error))?;
+        let mut file =
+            OpenOptions::new().read(true).write(true).open(path).map_err(|error| fail("open", error))?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => return Ok(None),
@@ -146,7 +143,17 @@ impl Writer {
 
     /// Gives the event its number, time and hash, and writes it.
     pub fn append(&mut self, step: Option<StepName>, body: Body) -> Result<Event, JournalError> {
-        let mut event = Event { seq: self.end.next_seq, at: now(), step, body, hash: Hash::default() };
+        self.append_at(now(), step, body)
+    }
+
+    /// The same for something that happened earlier.
+    pub fn append_at(
+        &mut self,
+        at: UnixMs,
+        step: Option<StepName>,
+        body: Body,
+    ) -> Result<Event, JournalError> {
+        let mut event = Event { seq: self.end.next_seq, at, step, body, hash: Hash::default() };
         self.write(std::slice::from_mut(&mut event))?;
         Ok(event)
     }
@@ -188,6 +195,16 @@ impl Writer {
             self.syncer.wake.notify_one();
         }
         Ok(())
+    }
+
+    /// How many events it has.
+    pub fn len(&self) -> u64 {
+        self.end.next_seq
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// Follows how far the journal is.

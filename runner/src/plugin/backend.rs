@@ -6,8 +6,8 @@ use wasmtime::Store;
 
 use crate::{
     engine::ports::backend::{
-        Answer, Backend, BackendError, End, Filter, Grant, ListPage, Listed, Lock, Locks, NewBuild, RecordPage,
-        Written,
+        Answer, Backend, BackendError, End, Filter, Grant, ListPage, Listed, Lock, Locks, NewBuild,
+        RecordPage, Written,
     },
     event::Record,
     pipeline::Json,

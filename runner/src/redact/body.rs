@@ -16,7 +16,11 @@ pub fn body(redactor: &Redactor, body: &mut Body) {
     }
     match body {
         // Made of the file's own words and of numbers.
-        Body::BuildStarted(_) | Body::BuildNumbered(_) | Body::AttemptStarted(_) | Body::StepOutput(_) => {}
+        Body::BuildStarted(_)
+        | Body::BuildNumbered(_)
+        | Body::AttemptStarted(_)
+        | Body::StepOutput(_)
+        | Body::OutputPruned(_) => {}
         Body::BuildFacts(facts) => mask_facts(redactor, facts),
         Body::LockWaiting(lock) => {
             redactor.string(&mut lock.lock);

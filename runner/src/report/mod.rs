@@ -35,7 +35,7 @@ pub use ci::Ci;
 pub use document::{Summary, document};
 pub use junit::Junit;
 pub use mode::Mode;
-pub use ndjson::Ndjson;
+pub use ndjson::{Ndjson, json_line};
 pub use page::{list, show};
 pub use plan::{Plan, kind};
 pub use style::Style;

@@ -1,36 +1,44 @@
 //! The builds that can be looked at: this workspace's journals and, where the pipeline names one, the history
 //! backend. What both have is taken from the journal, which is never behind.
 
-use std::{
-    io::ErrorKind,
-    ops::ControlFlow,
-};
+mod criteria;
+mod find;
+mod newest;
+
+use std::{collections::HashSet, ops::ControlFlow, path::Path};
+
+pub(super) use criteria::Criteria;
+pub(super) use newest::Newest;
+use newest::{Local, Remote};
 
 use crate::{
+    analysis::Sample,
+    brief::Brief,
     build::Build,
     cli::SourceArgs,
     commands::{load, output::warn},
-    engine::ports::backend::{Backend, BackendError, Filter},
+    engine::ports::backend::{Answer, Backend, BackendError, Listed, RecordPage},
     error::CommandError,
     event::{Event, Record},
-    journal::{BuildDir, Corruption, Lookup, Reader, Store, StoreError},
+    journal::{BuildDir, Corruption, Reader, Store, StoreError},
     plugin::{Host, backend::HistoryPlugin},
     report::Summary,
 };
-
-/// How many of a backend's newest builds are searched for an id.
-const SEARCHED: usize = 1000;
 
 /// Where to look.
 pub(super) struct Builds {
     store: Store,
     backend: Option<(Host, HistoryPlugin)>,
+    /// Only builds of this component.
     component: Option<String>,
+    /// What the pipeline says that it builds.
+    own: Option<String>,
     /// That a journal is damaged is said once.
     damage_said: bool,
 }
 
 /// A build that was found.
+#[derive(Clone)]
 pub(super) enum Found {
     /// In this workspace.
     Local(BuildDir),
@@ -41,76 +49,62 @@ pub(super) enum Found {
 impl Builds {
     pub(super) fn open(args: &SourceArgs) -> Result<Self, CommandError> {
         let workspace = load::workspace()?;
-        let backend = if args.local { None } else { backend(&workspace, args) };
+        let (own, backend) = pipeline(&workspace, args);
         Ok(Builds {
             store: Store::at(&workspace),
             backend,
             component: args.component.clone(),
+            own,
             damage_said: false,
         })
     }
 
-    /// The newest builds.
-    pub(super) fn list(&mut self, limit: usize) -> Result<Vec<Summary>, CommandError> {
-        let mut found = Vec::new();
-        for place in self.store.builds().map_err(|error| store_error(&error))? {
-            if found.len() == limit {
-                break;
-            }
-            match place.read() {
-                Ok(build) if build.id.is_empty() => {}
-                Ok(build) if self.component.as_ref().is_some_and(|wanted| *wanted != build.component) => {}
-                Ok(mut build) => {
-                    self.number(&mut build);
-                    found.push(Summary::of(&build));
-                }
-                Err(error) if never_was(&error) => {}
-                Err(error) => warn(&format!("the journal of build {} cannot be read: {error}", place.id)),
-            }
-        }
-        let remote = self.remote(limit);
-        let known: Vec<_> = found.iter().map(|build| build.id.clone()).collect();
-        found.extend(remote.into_iter().filter(|build| !known.contains(&build.id)));
-        found.sort_by(|a, b| b.started_at.cmp(&a.started_at).then_with(|| b.id.cmp(&a.id)));
-        found.truncate(limit);
-        Ok(found)
+    /// The component that was named.
+    pub(super) fn component(&self) -> Option<&str> {
+        self.component.as_deref()
     }
 
-    /// The build that a person means.
-    pub(super) fn find(&mut self, build: &str) -> Result<Found, CommandError> {
-        let lookup = Lookup { build: build.to_owned(), component: self.component.clone() };
-        let local = self.store.find(&lookup);
-        if build == "latest" && self.backend.is_some() {
-            let newest = self.list(1)?.pop();
-            return match (newest, local) {
-                (Some(newest), Ok(place)) if newest.id == place.id => Ok(Found::Local(place)),
-                (Some(newest), _) => Ok(Found::Remote(Box::new(newest))),
-                (None, _) => Err(self.not_found(build)),
-            };
-        }
-        match local {
-            Ok(place) => Ok(Found::Local(place)),
-            Err(StoreError::NotFound(_)) => {
-                let mut fits = self.remote(SEARCHED);
-                fits.retain(|found| {
-                    found.number.is_some_and(|number| number.to_string() == build)
-                        || found.id.starts_with(build)
-                });
-                match fits.len() {
-                    0 => Err(self.not_found(build)),
-                    1 => Ok(Found::Remote(Box::new(fits.remove(0)))),
-                    _ => {
-                        let ids = fits
-                            .iter()
-                            .take(8)
-                            .map(|found| format!("{} ({})", found.component, found.id))
-                            .collect();
-                        Err(store_error(&StoreError::Ambiguous { asked: build.to_owned(), found: ids }))
-                    }
-                }
+    /// The component that the pipeline names.
+    pub(super) fn own_component(&self) -> Option<&str> {
+        self.own.as_deref()
+    }
+
+    /// The workspace's builds.
+    pub(super) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Whether a history backend can be asked.
+    pub(super) fn has_backend(&self) -> bool {
+        self.backend.is_some()
+    }
+
+    /// The builds that fit, newest first. About `wanted` of them will be looked at.
+    pub(super) fn newest(&mut self, criteria: &Criteria, wanted: usize) -> Result<Newest<'_>, CommandError> {
+        let places = self.store.builds().map_err(|error| store_error(&error))?;
+        let local = Local::new(&self.store, places, criteria.clone());
+        Ok(Newest::new(local, Remote::new(self.backend.as_mut(), criteria.clone(), wanted)))
+    }
+
+    /// The builds that fit, to be counted. What a backend says of a build spares reading its journal.
+    pub(super) fn samples(&mut self, criteria: &Criteria) -> Result<Vec<Sample>, CommandError> {
+        let places = self.store.builds().map_err(|error| store_error(&error))?;
+        let mut known = HashSet::new();
+        let mut samples = Vec::new();
+        for listed in Remote::new(self.backend.as_mut(), criteria.clone(), usize::MAX) {
+            let (id, brief) = (listed.id.clone(), listed.brief.clone());
+            let summary = Summary::listed(listed);
+            // One that runs is further in its journal.
+            if summary.outcome.is_some() && known.insert(id) && criteria.fits(&summary) {
+                samples.push(sample(summary, brief));
             }
-            Err(error) => Err(store_error(&error)),
         }
+        for summary in Local::new(&self.store, places, criteria.clone()).without(&known) {
+            let build = self.store.place(&summary.id).read().ok();
+            let brief = build.map(|build| Brief::of(&build, build.hash));
+            samples.push(sample(summary, brief));
+        }
+        Ok(samples)
     }
 
     /// What the build's events add up to.
@@ -118,7 +112,9 @@ impl Builds {
         match found {
             Found::Local(place) => {
                 let (mut build, damage) = place.examine().map_err(|error| unreadable(place, &error))?;
-                self.number(&mut build);
+                if build.number.is_none() {
+                    build.number = self.store.numbers_of(&build.component).get(&build.id).copied();
+                }
                 self.say_damaged(place, damage.as_ref());
                 Ok(build)
             }
@@ -129,6 +125,7 @@ impl Builds {
                     ControlFlow::Continue(())
                 })?;
                 build.number = summary.number;
+                build.pruned |= summary.pruned;
                 if build.outcome.is_none() && summary.outcome.is_some() {
                     build.mark_lost();
                 }
@@ -144,8 +141,8 @@ impl Builds {
         step: Option<&str>,
         each: &mut dyn FnMut(Event) -> ControlFlow<()>,
     ) -> Result<(), CommandError> {
-        match (found, &mut self.backend) {
-            (Found::Local(place), _) => {
+        match found {
+            Found::Local(place) => {
                 let mut reader = Reader::open(&place.journal()).map_err(|error| unreadable(place, &error))?;
                 while let Some(event) = reader.next_event().map_err(|error| unreadable(place, &error))? {
                     if each(event).is_break() {
@@ -156,13 +153,10 @@ impl Builds {
                 self.say_damaged(place, damage);
                 Ok(())
             }
-            (Found::Remote(summary), Some((host, backend))) => {
-                let number = summary.number.unwrap_or_default();
+            Found::Remote(summary) => {
                 let mut next = Some(0);
                 while let Some(from) = next {
-                    let page = host
-                        .block_on(backend.read(&summary.component, number, step, from))
-                        .map_err(|error| backend_error(&error))?;
+                    let page = self.page(summary, step, from).map_err(|error| backend_error(&error))?;
                     // A build that runs has no last page: what is there now is all that is shown.
                     next = page.next.filter(|next| *next > from);
                     let events = page.records.into_iter().map(Record::into_event);
@@ -172,7 +166,31 @@ impl Builds {
                 }
                 Ok(())
             }
-            (Found::Remote(_), None) => Ok(()),
+        }
+    }
+
+    /// Some of a build's records in the backend, from `from` on.
+    pub(super) fn page(&mut self, build: &Summary, step: Option<&str>, from: u64) -> Answer<RecordPage> {
+        let (number, component) = (build.number.unwrap_or_default(), build.component.as_str());
+        match &mut self.backend {
+            Some((host, backend)) => host.block_on(backend.read(component, number, step, from)),
+            None => Ok(RecordPage::default()),
+        }
+    }
+
+    /// A build's record in the backend.
+    pub(super) fn record(&mut self, component: &str, number: u64) -> Answer<Option<Listed>> {
+        match &mut self.backend {
+            Some((host, backend)) => host.block_on(backend.get(component, number)),
+            None => Ok(None),
+        }
+    }
+
+    /// Drops what a build printed from the backend. Answers how many bytes.
+    pub(super) fn prune(&mut self, component: &str, number: u64) -> Answer<u64> {
+        match &mut self.backend {
+            Some((host, backend)) => host.block_on(backend.prune(component, number)),
+            None => Ok(0),
         }
     }
 
@@ -182,72 +200,53 @@ impl Builds {
             self.damage_said = true;
         }
     }
+}
 
-    /// The number of a build that got it after its journal was closed.
-    fn number(&self, build: &mut Build) {
-        if build.number.is_none() {
-            build.number = self.store.number_of(&build.component, &build.id);
-        }
-    }
-
-    fn remote(&mut self, limit: usize) -> Vec<Summary> {
-        let Some((host, backend)) = &mut self.backend else { return Vec::new() };
-        let filter = Filter { component: self.component.clone(), ..Filter::default() };
-        match host.block_on(backend.list(&filter, limit, None)) {
-            Ok(page) => page.builds.into_iter().map(Summary::listed).collect(),
-            Err(error) => {
-                warn(&format!("only the builds of this workspace are looked at: {}", error.message));
-                Vec::new()
-            }
-        }
-    }
-
-    fn not_found(&self, build: &str) -> CommandError {
-        let place = if self.backend.is_some() {
-            "in this workspace or in the history backend"
-        } else {
-            "in this workspace"
-        };
-        let help = match self.store.builds() {
-            Ok(builds) if builds.is_empty() => "run one first: dcd run",
-            _ => "`dcd history list` shows which builds there are",
-        };
-        CommandError::usage(format!("there is no build `{build}` {place}"), help)
+fn sample(summary: Summary, brief: Option<Brief>) -> Sample {
+    let metadata = summary.metadata;
+    Sample {
+        component: summary.component,
+        outcome: summary.outcome,
+        duration_ms: summary.duration_ms,
+        commit: metadata.commit.filter(|_| metadata.dirty == Some(false)),
+        brief,
     }
 }
 
-/// The backend of the pipeline, if it names one. What is wrong with that keeps nobody from local builds.
-fn backend(workspace: &std::path::Path, args: &SourceArgs) -> Option<(Host, HistoryPlugin)> {
+/// What the pipeline builds, and its history backend, if it names one. What is wrong with that keeps nobody from local
+/// builds.
+fn pipeline(workspace: &Path, args: &SourceArgs) -> (Option<String>, Option<(Host, HistoryPlugin)>) {
     if !workspace.join(&args.file).exists() {
-        return None;
+        return (None, None);
     }
     let Ok(loaded) = load::pipeline(workspace, &args.file) else {
-        warn(&format!(
-            "{} has errors (see `dcd validate`): only the builds of this workspace are looked at",
-            args.file.display()
-        ));
-        return None;
+        if !args.local {
+            warn(&format!(
+                "{} has errors (see `dcd validate`): only the builds of this workspace are looked at",
+                args.file.display()
+            ));
+        }
+        return (None, None);
     };
+    let own = loaded.pipeline.component.clone();
+    if args.local {
+        return (own, None);
+    }
     match load::history(workspace, &loaded) {
-        Ok(backend) => backend,
+        Ok(backend) => (own, backend),
         Err(error) => {
             error.print();
             warn("only the builds of this workspace are looked at");
-            None
+            (own, None)
         }
     }
 }
 
-/// A build whose runner ended before the journal's first bytes were written, or what is no build at all.
-fn never_was(error: &std::io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::UnexpectedEof)
-}
-
-fn unreadable(place: &BuildDir, error: &std::io::Error) -> CommandError {
+pub(super) fn unreadable(place: &BuildDir, error: &std::io::Error) -> CommandError {
     CommandError::environment(format!("the journal {} cannot be read: {error}", place.journal().display()))
 }
 
-fn store_error(error: &StoreError) -> CommandError {
+pub(super) fn store_error(error: &StoreError) -> CommandError {
     match error {
         StoreError::Ambiguous { .. } => CommandError::usage(
             error.to_string(),
@@ -260,7 +259,7 @@ fn store_error(error: &StoreError) -> CommandError {
     }
 }
 
-fn backend_error(error: &BackendError) -> CommandError {
+pub(super) fn backend_error(error: &BackendError) -> CommandError {
     let mut shown = CommandError::environment(error.message.clone());
     shown.help.clone_from(&error.help);
     shown

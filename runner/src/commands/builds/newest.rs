@@ -176,10 +176,6 @@ impl<'b> Remote<'b> {
         Remote { backend, criteria, page, ready: VecDeque::new(), cursor: Cursor::Start, failed: None }
     }
 
-    pub(super) fn failed(&self) -> Option<&BackendError> {
-        self.failed.as_ref()
-    }
-
     fn peek(&mut self) -> Option<&Listed> {
         while self.ready.is_empty() {
             let cursor = match std::mem::replace(&mut self.cursor, Cursor::End) {

@@ -12,8 +12,7 @@ use crate::{
             history::{
                 dcd::plugin::build_types::{Build, BuildId, Event, Status},
                 exports::dcd::plugin::history::{
-                    self, BuildFilter, BuildPage, EventPage, Grant, Lease, Lock, NewBuild, Page,
-                    WriteOutcome,
+                    self, BuildFilter, BuildPage, EventPage, Grant, Lease, Lock, NewBuild, Page, WriteOutcome,
                 },
             },
             types::Error,
@@ -92,6 +91,7 @@ impl Instance {
         summary: &str,
     ) -> Result<WriteOutcome, String> {
         let (id, lease) = (&grant.build, grant.lease.token.as_str());
+        let summary = &summary.to_owned();
         let call = async |guest: &history::Guest, store: &mut Store<Guest>| {
             guest.call_finish_build(store, id, lease, end, status, at, summary).await
         };
@@ -109,7 +109,9 @@ impl Instance {
 
     /// The record of a build that must be there, as it is whenever it is read.
     pub(super) fn record(&mut self, id: &BuildId) -> Result<Build, String> {
-        self.get(id)?.map(timeless).ok_or_else(|| format!("get-build: there is no build {} of {}", id.number, id.component))
+        self.get(id)?
+            .map(timeless)
+            .ok_or_else(|| format!("get-build: there is no build {} of {}", id.number, id.component))
     }
 
     pub(super) fn list(&mut self, filter: &BuildFilter, page: &Page) -> Result<BuildPage, String> {
