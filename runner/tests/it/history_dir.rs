@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::{Project, Running};
 
 /// A workspace whose builds are kept in a directory beside it, or in that of another one.
-fn sharing(with: Option<&Project>, scripts: &[&str]) -> Project {
+pub(crate) fn sharing(with: Option<&Project>, scripts: &[&str]) -> Project {
     let project = Project::new();
     let shared = with.map_or_else(|| shared(&project), shared);
     fs::create_dir_all(&shared).unwrap();
@@ -18,7 +18,7 @@ fn sharing(with: Option<&Project>, scripts: &[&str]) -> Project {
     project.pipeline(json!({ "component": "shop", "history": history, "steps": steps }))
 }
 
-fn shared(project: &Project) -> PathBuf {
+pub(crate) fn shared(project: &Project) -> PathBuf {
     project.outside().join("shared")
 }
 
