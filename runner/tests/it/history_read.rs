@@ -194,7 +194,7 @@ fn what_differs_between_two_builds() {
     let project =
         Project::new().file("report.xml", report("")).file(".gitignore", "out.xml\n").pipeline(json!({
             "component": "shop",
-            "steps": [{ "name": "test", "run": script, "reports": [{ "junit": "out.xml" }] }],
+            "steps": [{ "name": "test", "run": script, "reports": { "junit": "out.xml" } }],
         }));
     let project = project.git();
     project.run(&["run"]).expect(0);
