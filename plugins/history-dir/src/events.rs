@@ -1,8 +1,9 @@
 //! A build's events, one file per batch; the files' names say what is in them.
 
+use std::fs;
 use std::path::PathBuf;
 
-use dcd_plugin_sdk::history::{Event, EventPage, Payload};
+use dcd_plugin_sdk::history::{Event, EventPage, Payload, prune};
 use dcd_plugin_sdk::{Error, Help as _};
 
 use crate::layout::BuildDir;
@@ -62,17 +63,51 @@ impl Events {
     /// Stores a batch that begins at the tail; the answer is the new tail.
     pub(crate) fn append(&self, events: &[Event]) -> Result<u64, Error> {
         let first = self.tail();
-        let mut lines = Vec::new();
         for (event, seq) in events.iter().zip(first..) {
             if event.seq != seq {
                 let message = format!("an event has the sequence number {} in the place of {seq}", event.seq);
                 return Err(Error::other(message));
             }
-            line::write(event, &mut lines)?;
         }
         let next = first + events.len() as u64;
-        files::replace(&self.dir.join(Batch { first, next, from: first }.name()), &lines)?;
+        self.write(Batch { first, next, from: first }, events)?;
         Ok(next)
+    }
+
+    fn write(&self, batch: Batch, events: &[Event]) -> Result<(), Error> {
+        let mut lines = Vec::new();
+        for event in events {
+            line::write(event, &mut lines)?;
+        }
+        files::replace(&self.dir.join(batch.name()), &lines)
+    }
+
+    /// Drops what the steps printed, file by file. Answers how many bytes.
+    pub(crate) fn prune(&self) -> Result<u64, Error> {
+        let mut dropped = 0;
+        for batch in &self.batches {
+            let mut events = self.load(*batch)?;
+            let mut of_batch = 0;
+            for event in &mut events {
+                let bytes = prune(event);
+                of_batch += bytes;
+                if event.seq >= batch.from {
+                    dropped += bytes;
+                }
+            }
+            if of_batch > 0 {
+                self.write(*batch, &events)?;
+            }
+        }
+        // Other files say again what is in those.
+        for name in files::names(&self.dir)? {
+            let is_unused = |batch: Batch| self.batches.iter().all(|used| used.name() != batch.name());
+            if Batch::parse(&name).is_some_and(is_unused) {
+                let path = self.dir.join(name);
+                fs::remove_file(&path).context(format!("cannot remove {}", path.display()))?;
+            }
+        }
+        Ok(dropped)
     }
 
     pub(crate) fn read(

@@ -120,7 +120,7 @@ fn a_directory_that_is_not_granted() {
     The build runs on without a number; its journal keeps it meanwhile.
     warning: history backend history-dir does not have the whole build: plugin history-dir: the directory [ROOT]/shared does not exist or is not granted to this plugin (No such file or directory (os error 44)) (history-dir/no-directory)
     help: create the directory, and grant it in the plugin's entry of the pipeline's `plugins` block: "allow": {"fs": [{"path": "[ROOT]/shared", "access": "rw"}]}
-    The build is kept in its journal, .dcd/builds/[ID].
+    The build is kept in its journal, .dcd/builds/[ID]. The next run sends it, or: dcd history sync
     "#);
     assert_eq!(project.run(&["history", "logs", "latest"]).expect(0).out, "ran\n");
 }
@@ -138,6 +138,6 @@ fn a_config_that_the_backend_refuses() {
     The build runs on without a number; its journal keeps it meanwhile.
     warning: history backend history-dir does not have the whole build: plugin history-dir: its config is wrong: path: "shared" is not an absolute path
     help: write the whole path, beginning with `/`
-    The build is kept in its journal, .dcd/builds/[ID].
+    The build is kept in its journal, .dcd/builds/[ID]. The next run sends it, or: dcd history sync
     "#);
 }

@@ -38,21 +38,21 @@ fn what_is_denied_is_not_tried_again() {
     warning: history backend fixture-history: plugin fixture-history: the fixture fails to open, as it was told (fixture/denied)
     The build runs on without a number; its journal keeps it meanwhile.
     warning: history backend fixture-history does not have the whole build: plugin fixture-history: the fixture fails to open, as it was told (fixture/denied)
-    The build is kept in its journal, .dcd/builds/[ID].
+    The build is kept in its journal, .dcd/builds/[ID]. The next run sends it, or: dcd history sync
 
     begin:
     warning: history backend fixture-history: plugin fixture-history: the fixture fails to begin, as it was told (fixture/denied)
     The build runs on without a number; its journal keeps it meanwhile.
     warning: history backend fixture-history does not have the whole build: plugin fixture-history: the fixture fails to begin, as it was told (fixture/denied)
-    The build is kept in its journal, .dcd/builds/[ID].
+    The build is kept in its journal, .dcd/builds/[ID]. The next run sends it, or: dcd history sync
 
     append:
     warning: history backend fixture-history does not have the whole build: plugin fixture-history: the fixture fails to append, as it was told (fixture/denied)
-    The build is kept in its journal, .dcd/builds/[ID].
+    The build is kept in its journal, .dcd/builds/[ID]. The next run sends it, or: dcd history sync
 
     finish:
     warning: history backend fixture-history does not have the whole build: plugin fixture-history: the fixture fails to finish, as it was told (fixture/denied)
-    The build is kept in its journal, .dcd/builds/[ID].
+    The build is kept in its journal, .dcd/builds/[ID]. The next run sends it, or: dcd history sync
     "#);
 }
 
@@ -81,55 +81,55 @@ fn what_may_pass_is_tried_until_patience_ends() {
     insta::assert_snapshot!(all, @r#"
     open unavailable:
     warning: history backend fixture-history does not have the whole build: plugin fixture-history: the fixture fails to open, as it was told (fixture/unavailable)
-    The build is kept in its journal, .dcd/builds/[ID].
+    The build is kept in its journal, .dcd/builds/[ID]. The next run sends it, or: dcd history sync
 
     open trap:
     warning: history backend fixture-history does not have the whole build: plugin fixture-history failed in `open`: it trapped (`unreachable`), as a panic does
     help: what it printed last says why, if it panicked; report it to the plugin's author
-    The build is kept in its journal, .dcd/builds/[ID].
+    The build is kept in its journal, .dcd/builds/[ID]. The next run sends it, or: dcd history sync
 
     open hang:
     warning: history backend fixture-history does not have the whole build: it took nothing for 20 s
-    The build is kept in its journal, .dcd/builds/[ID].
+    The build is kept in its journal, .dcd/builds/[ID]. The next run sends it, or: dcd history sync
 
     begin unavailable:
     warning: history backend fixture-history does not have the whole build: plugin fixture-history: the fixture fails to begin, as it was told (fixture/unavailable)
-    The build is kept in its journal, .dcd/builds/[ID].
+    The build is kept in its journal, .dcd/builds/[ID]. The next run sends it, or: dcd history sync
 
     begin trap:
     warning: history backend fixture-history does not have the whole build: plugin fixture-history failed in `begin-build`: it trapped (`unreachable`), as a panic does
     help: what it printed last says why, if it panicked; report it to the plugin's author
-    The build is kept in its journal, .dcd/builds/[ID].
+    The build is kept in its journal, .dcd/builds/[ID]. The next run sends it, or: dcd history sync
 
     begin hang:
     warning: history backend fixture-history does not have the whole build: it took nothing for 20 s
-    The build is kept in its journal, .dcd/builds/[ID].
+    The build is kept in its journal, .dcd/builds/[ID]. The next run sends it, or: dcd history sync
 
     append unavailable:
     warning: history backend fixture-history does not have the whole build: plugin fixture-history: the fixture fails to append, as it was told (fixture/unavailable)
-    The build is kept in its journal, .dcd/builds/[ID].
+    The build is kept in its journal, .dcd/builds/[ID]. The next run sends it, or: dcd history sync
 
     append trap:
     warning: history backend fixture-history does not have the whole build: plugin fixture-history failed in `append`: it trapped (`unreachable`), as a panic does
     help: what it printed last says why, if it panicked; report it to the plugin's author
-    The build is kept in its journal, .dcd/builds/[ID].
+    The build is kept in its journal, .dcd/builds/[ID]. The next run sends it, or: dcd history sync
 
     append hang:
     warning: history backend fixture-history does not have the whole build: it took nothing for 20 s
-    The build is kept in its journal, .dcd/builds/[ID].
+    The build is kept in its journal, .dcd/builds/[ID]. The next run sends it, or: dcd history sync
 
     finish unavailable:
     warning: history backend fixture-history does not have the whole build: plugin fixture-history: the fixture fails to finish, as it was told (fixture/unavailable)
-    The build is kept in its journal, .dcd/builds/[ID].
+    The build is kept in its journal, .dcd/builds/[ID]. The next run sends it, or: dcd history sync
 
     finish trap:
     warning: history backend fixture-history does not have the whole build: plugin fixture-history failed in `finish-build`: it trapped (`unreachable`), as a panic does
     help: what it printed last says why, if it panicked; report it to the plugin's author
-    The build is kept in its journal, .dcd/builds/[ID].
+    The build is kept in its journal, .dcd/builds/[ID]. The next run sends it, or: dcd history sync
 
     finish hang:
     warning: history backend fixture-history does not have the whole build: it took nothing for 20 s
-    The build is kept in its journal, .dcd/builds/[ID].
+    The build is kept in its journal, .dcd/builds/[ID]. The next run sends it, or: dcd history sync
     "#);
     // Five seconds for the number and twenty at the end, and this machine may be busy.
     assert!(started.elapsed().as_secs() < 55, "{:?}", started.elapsed());
@@ -167,7 +167,7 @@ fn the_wait_at_the_end_can_be_ended() {
     let run = run.finish();
     insta::assert_snapshot!(said(&project, &run), @r#"
     warning: history backend fixture-history does not have the whole build: the wait for it was interrupted
-    The build is kept in its journal, .dcd/builds/[ID].
+    The build is kept in its journal, .dcd/builds/[ID]. The next run sends it, or: dcd history sync
     "#);
 }
 

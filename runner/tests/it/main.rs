@@ -40,4 +40,5 @@ mod signals;
 mod step_types;
 mod steps;
 mod support;
+mod sync;
 mod values;
