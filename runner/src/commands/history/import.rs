@@ -1,7 +1,7 @@
 //! `dcd history import`
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs::File,
     io::{BufReader, Read},
     path::Path,
@@ -67,7 +67,8 @@ pub(super) fn import(args: &ImportArgs) -> Result<Exit, CommandError> {
         let fate = take(&store, build, &mut entry)?;
         fates.push((build.clone(), fate));
     }
-    for missing in listed.values().filter(|build| fates.iter().all(|(known, _)| known.id != build.id)) {
+    let found: HashSet<_> = fates.iter().map(|(build, _)| build.id.clone()).collect();
+    for missing in listed.values().filter(|build| !found.contains(&build.id)) {
         fates.push((missing.clone(), Fate::Refused("the archive ends before it".to_owned())));
     }
     say(args, &fates)?;

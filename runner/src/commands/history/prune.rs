@@ -39,10 +39,6 @@ pub(super) fn prune(args: &PruneArgs) -> Result<Exit, CommandError> {
         since: args.keep_days.map(|days| days_ago(days.into())),
         successes: args.keep_successes,
     };
-    let candidate = |build| {
-        let Summary { component, started_at, outcome, .. } = build;
-        Candidate { component, started_at: *started_at, outcome: *outcome }
-    };
     let kept = kept(all.iter().map(candidate), rules);
     let total = all.len();
     let mut done = Vec::new();
@@ -69,6 +65,10 @@ pub(super) fn prune(args: &PruneArgs) -> Result<Exit, CommandError> {
     }
     say(args, total, &done)?;
     Ok(if failed > 0 { Exit::Environment } else { Exit::Success })
+}
+
+fn candidate(build: &Summary) -> Candidate<'_> {
+    Candidate { component: &build.component, started_at: build.started_at, outcome: build.outcome }
 }
 
 /// `None`: nothing is to be dropped, or not yet.

@@ -9,6 +9,7 @@ use super::{
     selection::{label, name},
 };
 use crate::{
+    build::Build,
     cli::VerifyArgs,
     commands::{
         builds::{Builds, Criteria, Found, store_error},
@@ -86,7 +87,8 @@ fn of_place(builds: &Builds, place: &BuildDir) -> Option<Summary> {
 
 /// A build of which only the place can be said.
 fn unknown(place: &BuildDir) -> Summary {
-    let build = crate::build::Build { id: place.id.clone(), ..Default::default() };
+    let mut build = Build::default();
+    build.id.clone_from(&place.id);
     Summary::of(&build)
 }
 
