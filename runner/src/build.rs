@@ -49,6 +49,8 @@ pub struct Build {
     pub hash: Hash,
     /// What its steps printed was dropped.
     pub pruned: bool,
+    /// What the plugins that do no step made use of, before its end.
+    pub used: Vec<PluginUsed>,
     /// Where each step stands, by its name.
     places: HashMap<String, usize>,
 }
@@ -174,6 +176,7 @@ impl Build {
                     step.kept_attempts = if body.left_out { body.attempts } else { 0 };
                 }
             }
+            Body::PluginUsed(body) if event.step.is_none() => self.used.push(body.clone()),
             Body::PluginUsed(body) => {
                 if let Some(attempt) = self.step(event).and_then(|step| step.attempts.last_mut()) {
                     attempt.used = Some(body.clone());

@@ -455,6 +455,15 @@ pub struct PluginTestArgs {
     /// Run only the tests that have this in their names; may be repeated
     #[arg(long, value_name = "TEXT")]
     pub only: Vec<String>,
+    /// Instead of testing the backend, begin so many builds and print their numbers: a racer of `numbers-race`
+    #[arg(long, hide = true, value_name = "N", requires_all = ["component", "workspace"])]
+    pub begin: Option<usize>,
+    /// Whose builds `--begin` begins
+    #[arg(long, hide = true, value_name = "NAME")]
+    pub component: Option<String>,
+    /// What `$WORKSPACE` in the backend's config is for `--begin`
+    #[arg(long, hide = true, value_name = "DIR")]
+    pub workspace: Option<PathBuf>,
     /// Print a JSON object
     #[arg(long)]
     pub json: bool,

@@ -96,6 +96,7 @@ fn build(
     let opening =
         journal.append(None, started(&pipeline, &context, of)).map_err(|error| journal_error(&error))?;
 
+    let usages = plugins.usages();
     let (mut replication, leftovers) = match (&plugins.host, plugins.history.take()) {
         (Some(host), Some(backend)) => {
             let unsent = store.mark_unsent(&place.id).map_err(|error| unwritable(&error))?;
@@ -137,6 +138,7 @@ fn build(
     environment.trace = observers.trace().cloned();
     let mut steps =
         BuildSteps::new(pipeline, context, processes.clone(), products, plugins.steps, environment);
+    steps.usages = usages;
     steps.shell_on_failure = opens_shells(how);
     for (step, cases) in tests.iter().flatten() {
         steps.results.tested(*step, cases);

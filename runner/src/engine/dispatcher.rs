@@ -112,7 +112,9 @@ where
     ) -> Result<(BuildEnd, L), RunError<L::Error>> {
         let outcome = Outcome::Error;
         let finished = BuildFinished { outcome, duration_ms: 0, reason: Some(reason), signal: None };
-        self.emit(Body::BuildFinished(finished))?;
+        self.say_used();
+        self.waiting.push((None, Body::BuildFinished(finished)));
+        self.flush()?;
         self.show.finish(&mut interrupts).await.map_err(RunError::Report)?;
         Ok((BuildEnd { outcome, signal: None }, self.log))
     }
@@ -174,6 +176,9 @@ where
                         if let (Some(step), Body::StepFinished(result)) = (step, &body) {
                             self.controls[step] = None;
                             self.steps.finished(step, result);
+                        }
+                        if let Body::BuildFinished(_) = &body {
+                            self.say_used();
                         }
                         self.waiting.push((step.map(|step| self.names[step].clone()), body));
                     }
@@ -259,6 +264,12 @@ where
         if !rest.is_empty() {
             self.waiting.push((Some(self.names[step].clone()), Body::StepOutput(rest)));
         }
+    }
+
+    /// What plugins used that do no step comes just before the build's end: all but what they use for that.
+    fn say_used(&mut self) {
+        let used = self.steps.used().into_iter();
+        self.waiting.extend(used.map(|used| (None, Body::PluginUsed(used))));
     }
 
     /// Keeps and shows what the state said.

@@ -402,7 +402,7 @@ mod tests {
         }
 
         fn build(&mut self, end: u64) -> std::io::Result<(&Build, Hash)> {
-            self.1 = Build { number: Some(end), ..Build::default() };
+            self.1.number = Some(end);
             Ok((&self.1, Hash([1; 32])))
         }
     }

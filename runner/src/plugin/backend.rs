@@ -1,6 +1,10 @@
 //! History backends.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use wasmtime::Store;
 
@@ -12,7 +16,7 @@ use crate::{
     event::Record,
     pipeline::Json,
     plugin::{
-        Grants, Host, Kind, PluginError,
+        Grants, Host, Kind, PluginError, Usage,
         bindings::{
             history::{
                 HistoryBackend,
@@ -26,6 +30,7 @@ use crate::{
         engine::Compiled,
         given::{Given, Secrets},
         guest::{Guest, Io, Tail},
+        install,
         locate::Located,
         step::{expect_kind, plugin_error},
         warden::Warden,
@@ -47,6 +52,8 @@ pub struct HistoryPlugin {
     /// Made with the first call, and again after one that broke it.
     instance: Option<Instance>,
     tail: Tail,
+    /// Of all its instances.
+    usage: Usage,
     given: Given,
     /// What the plugin says may hold the secrets that it got.
     redactor: Redactor,
@@ -67,15 +74,13 @@ impl HistoryPlugin {
         with: &Json,
     ) -> Result<(Self, Vec<PluginError>), PluginError> {
         expect_kind(located, Kind::HistoryBackend, "`history`")?;
-        let compiled = host.compile(located, grants)?;
-        let wrong = describe::schema(located, &compiled)?.check(with);
+        let (compiled, schema) = describe::load(host, located, grants)?;
+        let wrong = schema.check(with);
         let config = with.value.to_string();
         let redactor = Redactor::new(secrets.values().filter_map(|secret| secret.as_ref().ok()));
         let given = Given { secrets: Arc::new(secrets), ..Given::default() };
-        Ok((
-            HistoryPlugin { compiled, config, instance: None, tail: Tail::default(), given, redactor },
-            wrong,
-        ))
+        let (usage, tail) = (Usage::new(&compiled.name), Tail::default());
+        Ok((HistoryPlugin { compiled, config, instance: None, tail, usage, given, redactor }, wrong))
     }
 
     /// The same plugin with the same config, as another runner would have it.
@@ -85,9 +90,23 @@ impl HistoryPlugin {
             config: self.config.clone(),
             instance: None,
             tail: Tail::default(),
+            usage: Usage::new(&self.compiled.name),
             given: self.given.clone(),
             redactor: self.redactor.clone(),
         }
+    }
+
+    /// [`HistoryPlugin::another`], on a machine whose clock is so many milliseconds ahead of this one's.
+    pub(crate) fn another_with_clock(&self, ahead_ms: i64) -> Self {
+        let mut another = self.another();
+        another.given.clock_ahead_ms = ahead_ms;
+        another
+    }
+
+    /// Writes the plugin, and what it was compiled to, into a directory of plugins: there other processes find it without
+    /// compiling it again.
+    pub fn save(&self, located: &Located, directory: &Path) -> Result<PathBuf, PluginError> {
+        install::save(located, &self.compiled, directory)
     }
 
     /// The optional operations that it names.
@@ -96,6 +115,11 @@ impl HistoryPlugin {
             guest.call_describe(store).await.map(|info| Ok(info.features))
         };
         self.call("describe", describe).await
+    }
+
+    /// What it makes use of, also after it was given away.
+    pub fn usage(&self) -> Usage {
+        self.usage.clone()
     }
 
     /// Whether there is an instance that works.
@@ -108,7 +132,7 @@ impl HistoryPlugin {
         if self.instance.is_some() {
             return Ok(());
         }
-        let warden = self.compiled.warden(Io::Tail(self.tail.clone()));
+        let warden = self.compiled.warden(Io::Tail(self.tail.clone())).noting_in(&self.usage);
         // A directory that is not there will not come while the build waits.
         let store = self.compiled.store(&warden, self.given.clone());
         let mut store = store.map_err(|error| BackendError { transient: false, ..self.broken(error) })?;

@@ -101,6 +101,7 @@ pub fn document(build: &Build) -> Value {
     document["retry_of"] = json!(build.retry_of);
     document["hash"] = json!(build.hash.to_string());
     document["facts"] = json!(build.facts);
+    document["used"] = json!(build.used);
     document["steps"] = build.steps.iter().map(step).collect();
     document
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use crate::{
+    chain::Hash,
     engine::ports::Sink,
     event::{
         Artifact, AttemptFinished, AttemptStarted, Body, BuildCancelling, BuildFinished, BuildNumbered,

@@ -63,7 +63,7 @@ fn the_backend_has_every_event_of_the_journal() {
     let mut reader = dcd::journal::Reader::open(&project.journals()[0]).unwrap();
     let mut kept = Vec::new();
     while let Some(record) = reader.next_record().unwrap() {
-        kept.push((record.seq, record.at, record.kind, record.step));
+        kept.push((record.seq, record.at, record.kind, record.step.as_deref().map(str::to_owned)));
     }
     let mut files = vec![shared(&project)];
     let mut there = Vec::new();

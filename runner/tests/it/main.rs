@@ -34,6 +34,7 @@ mod plugin_new;
 mod plugin_programs;
 mod plugin_secrets;
 mod plugin_test;
+mod plugin_used;
 mod selecting;
 mod shell;
 mod signals;

@@ -32,7 +32,7 @@ fn seen(there: &Project) -> Vec<(u64, String, Option<String>)> {
 #[test]
 fn a_build_that_the_backend_lacks_is_sent_on_demand() {
     let project = sharing(None, &["echo one"]);
-    let there = sharing(Some(&project), &[]);
+    let there = sharing(Some(&project), &["true"]);
     unplug(&project);
     project.run(&["run"]).expect(4);
     let failed = project.run(&["history", "sync"]);
@@ -60,7 +60,7 @@ fn the_next_run_sends_what_is_left() {
         "{}",
         run.err
     );
-    let there = sharing(Some(&project), &[]);
+    let there = sharing(Some(&project), &["true"]);
     let numbers: Vec<_> = seen(&there).into_iter().map(|(number, ..)| number).collect();
     assert_eq!(numbers.len(), 3);
     for number in 1..=3 {
@@ -79,7 +79,7 @@ fn a_build_whose_runner_was_killed_ends_as_what_it_was() {
     drop(run);
     let sent = project.run(&["history", "sync"]);
     assert_eq!(sent.expect(0).out, "sent     shop #1  [ID]\n");
-    let there = sharing(Some(&project), &[]);
+    let there = sharing(Some(&project), &["true"]);
     assert_eq!(seen(&there), [(1, "error".to_owned(), Some("runner lost".to_owned()))]);
     let build = there.show("1");
     let outcomes: Vec<_> = build["steps"].as_array().unwrap().iter().map(|step| &step["outcome"]).collect();
@@ -102,12 +102,15 @@ fn builds_from_before_there_was_a_backend_are_sent_when_all_are_asked_for() {
     assert!(project.run(&["history", "sync"]).expect(0).out.contains("has all builds"));
     let sent = project.json(&["history", "sync", "--all", "--json"]);
     assert_eq!((&sent[0]["number"], &sent[0]["result"]), (&json!(1), &json!("sent")));
-    let there = sharing(Some(&project), &[]);
+    let there = sharing(Some(&project), &["true"]);
     assert_eq!(there.logs(&["latest"]), b"local\n");
 }
 
 #[test]
 fn without_a_backend_there_is_nothing_to_send_to() {
     let project = Project::new().scripts(&["echo one"]);
-    insta::assert_snapshot!(project.run(&["history", "sync"]).expect(2).err, @"");
+    insta::assert_snapshot!(project.run(&["history", "sync"]).expect(2).err, @r#"
+    error: dcd.json names no history backend
+    help: add one to the pipeline: "history": { "uses": …, "with": … }; see docs/history.md
+    "#);
 }

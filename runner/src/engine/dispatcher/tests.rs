@@ -8,8 +8,9 @@ use bytes::Bytes;
 
 use super::*;
 use crate::{
+    chain::Hash,
     engine::message::{StepEnd, StepStatus},
-    event::{Outcome, Problem, StepFinished, StepShell, StepTests},
+    event::{Outcome, PluginUsed, Problem, StepFinished, StepShell, StepTests},
     pipeline::Retry,
 };
 
@@ -93,6 +94,10 @@ impl Steps for Acts {
         self.acts.remove(&step).unwrap()(messages, control);
         sender
     }
+
+    fn used(&self) -> Vec<PluginUsed> {
+        vec![PluginUsed { plugin: "backend".into(), ..PluginUsed::default() }]
+    }
 }
 
 fn spec(name: &str, needs: &[StepIndex]) -> StepSpec {
@@ -158,6 +163,7 @@ async fn an_end_is_handed_on_before_anything_builds_on_it() {
             "finished 1 failure",
             "keep b attempt.finished",
             "keep b step.finished",
+            "keep - plugin.used",
             "keep - build.finished",
         ]
     );

@@ -9,7 +9,7 @@ use crate::{
     build::Build,
     chain::Hash,
     engine::message::{StepControl, StepIndex, StepMessage, StepStatus},
-    event::{Body, Event, Problem, Record, StepFinished, StepName, StepTests},
+    event::{Body, Event, PluginUsed, Problem, Record, StepFinished, StepName, StepTests},
 };
 
 /// Runs steps.
@@ -26,6 +26,9 @@ pub trait Steps {
 
     /// Starts an attempt. What it says comes through `messages`, its end last, whatever happens.
     fn start(&mut self, step: StepIndex, attempt: u32, messages: mpsc::Sender<StepMessage>) -> StepControl;
+
+    /// What the plugins that do no step made use of so far: each that made use of anything. Asked at the end.
+    fn used(&self) -> Vec<PluginUsed>;
 }
 
 /// Keeps events. An event is shown only after it was kept.

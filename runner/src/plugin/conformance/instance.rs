@@ -107,11 +107,25 @@ impl Instance {
         self.call("get-build", async |guest, store| guest.call_get_build(store, id).await)
     }
 
+    fn existing(&mut self, id: &BuildId) -> Result<Build, String> {
+        let build = self.get(id)?;
+        build.ok_or_else(|| format!("get-build: there is no build {} of {}", id.number, id.component))
+    }
+
     /// The record of a build that must be there, as it is whenever it is read.
     pub(super) fn record(&mut self, id: &BuildId) -> Result<Build, String> {
-        self.get(id)?
-            .map(timeless)
-            .ok_or_else(|| format!("get-build: there is no build {} of {}", id.number, id.component))
+        self.existing(id).map(timeless)
+    }
+
+    /// What the clock shows that judges this build's lease.
+    pub(super) fn now(&mut self, id: &BuildId) -> Result<u64, String> {
+        Ok(self.existing(id)?.as_of)
+    }
+
+    /// Whether the build's lease ran out, as one who reads it has to think.
+    pub(super) fn is_lost(&mut self, id: &BuildId) -> Result<bool, String> {
+        let build = self.existing(id)?;
+        Ok(build.lease_expires_at < build.as_of)
     }
 
     pub(super) fn list(&mut self, filter: &BuildFilter, page: &Page) -> Result<BuildPage, String> {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::{
     build::Build,
+    chain::Hash,
     event::{AttemptStarted, BuildStarted, Event, StepPlan},
 };
 

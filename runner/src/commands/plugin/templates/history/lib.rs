@@ -131,12 +131,7 @@ impl HistoryBackend for @TYPE@ {
             .filter(|name| *name != LOCKS)
             .map(|name| self.store.read(name))
             .collect::<Result<Vec<_>, _>>()?;
-        Ok(rules::list(
-            &components,
-            &filter,
-            &page,
-            self.store.now()?,
-        ))
+        Ok(rules::list(&components, &filter, &page, self.store.now()?))
     }
 
     fn read_events(

@@ -45,8 +45,8 @@ impl Store {
 
     /// The names of all documents.
     pub(crate) fn names(&self) -> Result<Vec<String>, Error> {
-        let names = list(&self.directory)
-            .context(format!("cannot read {}", self.directory.display()))?;
+        let names =
+            list(&self.directory).context(format!("cannot read {}", self.directory.display()))?;
         Ok(names
             .iter()
             .filter(|name| !name.starts_with('.'))
@@ -69,8 +69,7 @@ impl Store {
         T: Clone + Default + PartialEq + Serialize + DeserializeOwned,
     {
         let directory = self.document(name);
-        fs::create_dir_all(&directory)
-            .context(format!("cannot create {}", directory.display()))?;
+        fs::create_dir_all(&directory).context(format!("cannot create {}", directory.display()))?;
         let mut tries = 0;
         loop {
             let (version, before): (u64, T) = self.newest(name)?;
@@ -180,7 +179,7 @@ fn versions(directory: &Path) -> Result<Vec<u64>, Error> {
 
 /// The names in a directory; none when there is none.
 fn list(directory: &Path) -> io::Result<Vec<String>> {
-    let names = || {
+    let names = || -> io::Result<Vec<String>> {
         fs::read_dir(directory)?
             .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
             .collect()
