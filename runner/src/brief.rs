@@ -1,7 +1,7 @@
 //! What lists and statistics need of a finished build, so that they need not read its events. A history backend keeps it
 //! beside the build's record.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, collections::HashSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -71,6 +71,9 @@ pub struct TestsBrief {
     /// Those that failed, at most 100.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub bad: Vec<TestBrief>,
+    /// Those that failed in an attempt of their step and not in its last one, at most 100.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub flaky: Vec<TestBrief>,
     /// Those that took longest, at most 20.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub slowest: Vec<TestBrief>,
@@ -127,7 +130,8 @@ impl TestsBrief {
     fn of(steps: &[Step]) -> Option<Self> {
         let mut all: Vec<_> =
             steps.iter().flat_map(|step| step.tests.iter().map(move |test| (step, test))).collect();
-        if all.is_empty() {
+        let flaky: Vec<_> = steps.iter().flat_map(flaky).take(BAD).collect();
+        if all.is_empty() && flaky.is_empty() {
             return None;
         }
         let count = |outcome| all.iter().filter(|(_, test)| test.outcome == outcome).count() as u64;
@@ -138,14 +142,23 @@ impl TestsBrief {
             skip: count(Outcome::Skip),
             ..TestsBrief::default()
         };
-        let is_bad = |test: &TestCase| !matches!(test.outcome, Outcome::Success | Outcome::Skip);
-        let bad = all.iter().filter(|(_, test)| is_bad(test));
+        brief.flaky = flaky;
+        let bad = all.iter().filter(|(_, test)| test.is_bad());
         brief.bad = bad.take(BAD).map(|(step, test)| TestBrief::of(step, test)).collect();
         all.retain(|(_, test)| test.duration_ms.is_some_and(|duration| duration > 0));
         all.sort_by_key(|(_, test)| Reverse(test.duration_ms));
         brief.slowest = all.iter().take(SLOWEST).map(|(step, test)| TestBrief::of(step, test)).collect();
         Some(brief)
     }
+}
+
+/// Each test once that failed in an earlier attempt, where the last one says otherwise.
+fn flaky(step: &Step) -> impl Iterator<Item = TestBrief> {
+    let name = |test: &TestCase| (test.suite.clone(), test.name.clone());
+    let well: HashSet<_> = step.tests.iter().filter(|test| !test.is_bad()).map(name).collect();
+    let mut seen = HashSet::new();
+    let mut is_flaky = move |test: &&TestCase| well.contains(&name(test)) && seen.insert(name(test));
+    step.failed_before.iter().filter(move |test| is_flaky(test)).map(|test| TestBrief::of(step, test))
 }
 
 impl TestBrief {
@@ -184,6 +197,11 @@ mod tests {
                 test("removes", Outcome::Failure, 9),
                 test("waits", Outcome::Skip, 0),
             ],
+            failed_before: vec![
+                test("removes", Outcome::Failure, 1),
+                test("adds", Outcome::Error, 1),
+                test("adds", Outcome::Failure, 1),
+            ],
             ..Step::default()
         };
         let mut build = Build::default();
@@ -197,6 +215,7 @@ mod tests {
         let names = |tests: &[TestBrief]| tests.iter().map(|test| test.name.clone()).collect::<Vec<_>>();
         assert_eq!(names(&tests.bad), ["removes"]);
         assert_eq!(names(&tests.slowest), ["removes", "adds"]);
+        assert_eq!(names(&tests.flaky), ["adds"]);
         let json = serde_json::to_string(&brief).unwrap();
         assert_eq!(serde_json::from_str::<Brief>(&json).unwrap(), brief);
     }

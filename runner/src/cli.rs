@@ -1,8 +1,15 @@
 //! What is typed: the commands and their arguments, and nothing else.
 
+mod history;
+
 use std::{path::PathBuf, str::FromStr};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use history::{
+    DiffArgs, ExportArgs, FilterArgs, HistoryCommand, ImportArgs, ListArgs, LogsArgs, OutcomeArg, PruneArgs,
+    ShowArgs, SourceArgs, StatsArgs, SyncArgs, VerifyArgs,
+};
 
 const FIRST_STEPS: &str = "\
 First steps:
@@ -278,76 +285,6 @@ pub struct CompletionsArgs {
     pub shell: clap_complete::Shell,
 }
 
-/// `dcd history`
-#[derive(Debug, Subcommand)]
-pub enum HistoryCommand {
-    /// List builds, newest first
-    List(ListArgs),
-    /// Show one build: its steps, and what was recorded of where it ran
-    Show(ShowArgs),
-    /// Print what a build's steps printed, byte for byte
-    Logs(LogsArgs),
-    /// Send the builds that the history backend was to have and lacks
-    Sync(SyncArgs),
-}
-
-/// Where to look for builds.
-#[derive(Debug, Args)]
-pub struct SourceArgs {
-    /// The pipeline file whose history backend is asked, too
-    #[arg(long, default_value = "dcd.json", value_name = "FILE")]
-    pub file: PathBuf,
-    /// Look only at the builds that ran in this workspace
-    #[arg(long)]
-    pub local: bool,
-    /// Only builds of this component
-    #[arg(long, value_name = "NAME")]
-    pub component: Option<String>,
-}
-
-/// `dcd history list`
-#[derive(Debug, Args)]
-pub struct ListArgs {
-    /// How many builds to list
-    #[arg(long, short = 'n', default_value_t = 20, value_name = "N")]
-    pub limit: usize,
-    /// Print a JSON array
-    #[arg(long)]
-    pub json: bool,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub source: SourceArgs,
-}
-
-/// `dcd history show`
-#[derive(Debug, Args)]
-pub struct ShowArgs {
-    /// A number, an id, a unique prefix of an id, or `latest`
-    #[arg(default_value = "latest")]
-    pub build: String,
-    /// Print a JSON object
-    #[arg(long)]
-    pub json: bool,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub source: SourceArgs,
-}
-
-/// `dcd history logs`
-#[derive(Debug, Args)]
-pub struct LogsArgs {
-    /// A number, an id, a unique prefix of an id, or `latest`
-    pub build: String,
-    /// Only this step's output
-    pub step: Option<String>,
-    /// Only this try of the step; without it, all of them one after the other
-    #[arg(long, value_name = "N", requires = "step")]
-    pub attempt: Option<u32>,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub source: SourceArgs,
-}
-
 /// `dcd lock`
 #[derive(Debug, Subcommand)]
 pub enum LockCommand {
@@ -382,20 +319,6 @@ pub struct LockBreakArgs {
     /// The pipeline file whose history backend keeps the lock
     #[arg(long, default_value = "dcd.json", value_name = "FILE")]
     pub file: PathBuf,
-}
-
-/// `dcd history sync`
-#[derive(Debug, Args)]
-pub struct SyncArgs {
-    /// The pipeline file that names the history backend
-    #[arg(long, default_value = "dcd.json", value_name = "FILE")]
-    pub file: PathBuf,
-    /// Send every build of this workspace that the backend lacks, also those that ran without it
-    #[arg(long)]
-    pub all: bool,
-    /// Print a JSON array
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// `dcd plugin`

@@ -383,6 +383,13 @@ pub struct TestCase {
     pub message: Option<String>,
 }
 
+impl TestCase {
+    /// Whether it says that something is wrong.
+    pub fn is_bad(&self) -> bool {
+        !matches!(self.outcome, Outcome::Success | Outcome::Skip)
+    }
+}
+
 /// `step.shell`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepShell {

@@ -1,5 +1,6 @@
 //! `DistributedCD`'s runner.
 
+pub mod analysis;
 pub mod brief;
 pub mod build;
 pub mod chain;

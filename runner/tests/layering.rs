@@ -4,8 +4,19 @@
 
 use std::{fs, path::Path};
 
-const CORE: &[&str] =
-    &["brief", "build", "chain", "event", "facts", "output_file", "pipeline", "redact", "text", "trace"];
+const CORE: &[&str] = &[
+    "analysis",
+    "brief",
+    "build",
+    "chain",
+    "event",
+    "facts",
+    "output_file",
+    "pipeline",
+    "redact",
+    "text",
+    "trace",
+];
 /// What every adapter may use beside the core.
 const SHARED: &[&str] = &["owner"];
 const ADAPTERS: &[&str] = &[

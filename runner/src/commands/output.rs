@@ -4,6 +4,7 @@ use std::{
     fs::File,
     io::{self, BufWriter, Write},
     os::fd::AsFd,
+    time::Duration,
 };
 
 use rustix::event::{PollFd, PollFlags};
@@ -40,6 +41,14 @@ pub(super) fn is_read() -> bool {
     let stdout = io::stdout();
     let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
     rustix::event::poll(&mut [PollFd::new(&stdout, PollFlags::OUT)], Some(&now)).is_ok_and(|ready| ready > 0)
+}
+
+/// Waits so long. Whether nobody reads standard output any more: then sooner.
+pub(super) fn closed_within(wait: Duration) -> bool {
+    let stdout = io::stdout();
+    let wait = rustix::event::Timespec::try_from(wait).ok();
+    rustix::event::poll(&mut [PollFd::new(&stdout, PollFlags::empty())], wait.as_ref())
+        .is_ok_and(|ready| ready > 0)
 }
 
 /// Says something on standard error that is no failure.

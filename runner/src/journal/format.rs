@@ -282,7 +282,10 @@ impl Outline {
     pub(crate) fn apply(self, build: &mut Build) {
         match self {
             Outline::Record(record) => build.apply(&record.into_event()),
-            Outline::Output { at, step, bytes, .. } => build.count_output(&step, at, bytes),
+            Outline::Output { at, step, bytes, hash } => {
+                build.count_output(&step, at, bytes);
+                build.hash = hash;
+            }
         }
     }
 }
@@ -356,7 +359,7 @@ mod tests {
         encoder.encode(&mut event, Hash::default());
         bytes.extend_from_slice(encoder.records());
         let hex = crate::text::hex(&bytes);
-        insta::assert_snapshot!(hex, @"6463642d6a726e6c01000000ad4e59de34000000a0ec810207000000000000000068e5cf8b010000000f0400617474656d70742e73746172746564746573747b22617474656d7074223a317d");
+        insta::assert_snapshot!(hex, @"6463642d6a726e6c0200000043e1eccc5400000016ae5e9807000000000000000068e5cf8b010000000f0400c65dcd701c01b7ca3f97ca3368cb6b716cbf903ccdf69b882e4bea3a907beb39617474656d70742e73746172746564746573747b22617474656d7074223a317d");
     }
 
     proptest! {

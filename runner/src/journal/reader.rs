@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufReader, Read},
+    io::{self, BufReader, Read, Seek, SeekFrom},
     path::{Path, PathBuf},
 };
 
@@ -25,7 +25,12 @@ pub struct Reader {
 impl Reader {
     /// Opens a journal. Corrupt is only what can't be a journal at all.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let mut file = BufReader::with_capacity(256 << 10, File::open(path)?);
+        Reader::buffered(path, 256 << 10)
+    }
+
+    /// [`Reader::open`] for who reads only so many bytes.
+    pub(crate) fn buffered(path: &Path, bytes: usize) -> io::Result<Self> {
+        let mut file = BufReader::with_capacity(bytes, File::open(path)?);
         let mut header = [0; HEADER_LEN];
         let read = read_up_to(&mut file, &mut header)?;
         if header.starts_with(&format::header()[..read]) && read < HEADER_LEN {
@@ -77,6 +82,12 @@ impl Reader {
     /// The next event; see [`Reader::next_record`].
     pub fn next_event(&mut self) -> io::Result<Option<Event>> {
         Ok(self.next_record()?.map(Record::into_event))
+    }
+
+    /// Looks again behind the last whole record: a writer may have added to it.
+    pub fn again(&mut self) -> io::Result<()> {
+        self.torn = None;
+        self.file.seek(SeekFrom::Start(self.offset)).map(drop)
     }
 
     /// Where the last whole record that was read ends.

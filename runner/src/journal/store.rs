@@ -71,7 +71,7 @@ pub struct Store {
 pub struct BuildDir {
     /// The build's id.
     pub id: String,
-    path: PathBuf,
+    pub(super) path: PathBuf,
 }
 
 impl Store {
@@ -173,7 +173,7 @@ impl Store {
     pub fn find(&self, lookup: &Lookup) -> Result<BuildDir, StoreError> {
         let builds = self.builds()?;
         let fits = |build: &BuildDir| match &lookup.component {
-            Some(component) => build.read().is_ok_and(|build| build.component == *component),
+            Some(component) => build.glance().is_ok_and(|build| build.component == *component),
             None => true,
         };
         let not_found = || StoreError::NotFound(lookup.build.clone());
@@ -256,7 +256,7 @@ impl Store {
     }
 
     /// The directory itself, which git is to leave alone.
-    fn make_root(&self) -> Result<(), StoreError> {
+    pub(super) fn make_root(&self) -> Result<(), StoreError> {
         self.make_dir(&self.root)?;
         let ignore = self.root.join(".gitignore");
         if !ignore.exists() {
@@ -307,11 +307,11 @@ impl BuildDir {
 
     /// Whether there is anything to show.
     fn has_started(&self) -> bool {
-        self.read().is_ok_and(|build| !build.id.is_empty())
+        self.glance().is_ok_and(|build| !build.id.is_empty())
     }
 
     fn label(&self) -> String {
-        match self.read() {
+        match self.glance() {
             Ok(Build { number: Some(number), component, .. }) => {
                 format!("{component} #{number} ({})", self.id)
             }
@@ -328,7 +328,7 @@ fn highest(directory: &Path) -> Result<u64, StoreError> {
 }
 
 /// Whether some process writes the journal: its lock ends with the process, however that ended.
-fn is_locked(journal: &Path) -> io::Result<bool> {
+pub(super) fn is_locked(journal: &Path) -> io::Result<bool> {
     let file = File::open(journal)?;
     match rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) {
         Ok(()) => Ok(false),
@@ -343,7 +343,7 @@ pub(super) fn io_error(what: &'static str, path: &Path, source: io::Error) -> St
 
 /// A component's name as one path segment: what is not a letter, digit, `_` or `-`, or a dot that starts the
 /// name, becomes `%XX`.
-fn encode(component: &str) -> String {
+pub(super) fn encode(component: &str) -> String {
     let mut name = String::new();
     for (index, byte) in component.bytes().enumerate() {
         if byte.is_ascii_alphanumeric() || b"_-".contains(&byte) || (byte == b'.' && index > 0) {

@@ -30,6 +30,10 @@ pub struct Summary {
     pub duration_ms: Option<u64>,
     /// The pipeline, and what was built by whom.
     pub metadata: Metadata,
+    /// The steps' names, as far as they are known.
+    pub steps: Vec<String>,
+    /// What its steps printed was dropped.
+    pub pruned: bool,
 }
 
 impl Summary {
@@ -45,6 +49,8 @@ impl Summary {
             finished_at: build.finished_at,
             duration_ms: build.duration_ms,
             metadata: Metadata::new(&build.pipeline, &build.facts),
+            steps: build.steps.iter().map(|step| step.name.clone()).collect(),
+            pruned: build.pruned,
         }
     }
 
@@ -61,6 +67,8 @@ impl Summary {
             finished_at: listed.finished_at,
             duration_ms: brief.duration_ms,
             metadata: listed.metadata,
+            steps: brief.steps.into_iter().map(|step| step.name).collect(),
+            pruned: listed.pruned,
         }
     }
 
@@ -82,6 +90,7 @@ impl Summary {
             "dirty": metadata.dirty,
             "image_digest": metadata.image_digest,
             "user": metadata.user,
+            "pruned": self.pruned,
         })
     }
 }
@@ -90,6 +99,7 @@ impl Summary {
 pub fn document(build: &Build) -> Value {
     let mut document = Summary::of(build).document();
     document["retry_of"] = json!(build.retry_of);
+    document["hash"] = json!(build.hash.to_string());
     document["facts"] = json!(build.facts);
     document["used"] = json!(build.used);
     document["steps"] = build.steps.iter().map(step).collect();

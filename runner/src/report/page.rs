@@ -65,6 +65,10 @@ pub fn show(build: &Build, style: Style) -> String {
             build.duration_ms.map_or_else(String::new, |took| format!(" (took {})", text::millis(took)));
         page.row("finished", &format!("{}{took}", rfc3339(finished)));
     }
+    page.row("hash", &build.hash.to_string());
+    if build.pruned {
+        page.row("pruned", "what the steps printed was dropped");
+    }
     page.title("Steps");
     let mut above: Option<&Step> = None;
     for step in &build.steps {

@@ -18,6 +18,8 @@ mod grants;
 mod graph;
 mod history_dir;
 mod history_fails;
+mod history_keep;
+mod history_read;
 mod http_plugin;
 mod init;
 mod install;

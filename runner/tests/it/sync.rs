@@ -54,7 +54,9 @@ fn the_next_run_sends_what_is_left() {
     plug(&project);
     let run = project.run(&["run"]);
     assert!(
-        run.expect(0).err.starts_with("note: The history backend lacked earlier builds and has them now: shop #"),
+        run.expect(0)
+            .err
+            .starts_with("note: The history backend lacked earlier builds and has them now: shop #"),
         "{}",
         run.err
     );
@@ -91,8 +93,11 @@ fn a_build_whose_runner_was_killed_ends_as_what_it_was() {
 fn builds_from_before_there_was_a_backend_are_sent_when_all_are_asked_for() {
     let project = sharing(None, &["echo one"]);
     let local = project.path().join("local.json");
-    fs::write(&local, json!({ "component": "shop", "steps": [{ "name": "a", "run": "echo local" }] }).to_string())
-        .unwrap();
+    fs::write(
+        &local,
+        json!({ "component": "shop", "steps": [{ "name": "a", "run": "echo local" }] }).to_string(),
+    )
+    .unwrap();
     project.run(&["run", "local.json"]).expect(0);
     assert!(project.run(&["history", "sync"]).expect(0).out.contains("has all builds"));
     let sent = project.json(&["history", "sync", "--all", "--json"]);
