@@ -38,7 +38,7 @@ impl Course {
             let reason = "the pipeline requires its history backend, which gave no number".to_owned();
             return dispatcher.abandon(reason, interrupts).await;
         }
-        let mut held = None;
+        let (mut held, locked) = (None, lock.is_some());
         if let (Some(lock), None) = (lock, self.early) {
             let waited = match lock {
                 Ok(lock) => lock.wait(&mut interrupts, |body| dispatcher.emit(body)).await,
@@ -54,6 +54,9 @@ impl Course {
             }
         }
         let Course { options, early, .. } = self;
+        // Nothing runs without the lock, not even what cleans up.
+        let times = if locked && held.is_none() { 2 } else { 1 };
+        let early = early.into_iter().flat_map(|signal| vec![signal; times]).collect();
         let ended = dispatcher.run(specs, options, early, interrupts, late).await;
         if let Some(held) = held {
             held.give_back().await;

@@ -127,7 +127,8 @@ fn chosen<'a>(lock: &'a Lock, ticket: Option<&str>) -> Result<&'a LockPlace, Com
     let fits: Vec<_> = lock.queue.iter().filter(|place| place.ticket.starts_with(ticket)).collect();
     let exact = lock.queue.iter().find(|place| place.ticket == ticket);
     match (exact, fits.as_slice()) {
-        (Some(place), _) | (None, [place]) => Ok(place),
+        (Some(place), _) => Ok(place),
+        (None, [place]) => Ok(*place),
         (None, []) => Err(CommandError::usage(
             format!("`{ticket}` is not in the queue for the lock `{}`", lock.name),
             "`dcd lock list` shows who is",

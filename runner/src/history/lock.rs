@@ -145,8 +145,13 @@ impl<L: Locks> LockKeeper<L> {
         match ended {
             Ended::NoLocks => return Ok(()),
             Ended::Over => {}
-            // What was begun with the lock is still being stopped.
-            Ended::Told => self.over.come().await,
+            Ended::Told => {
+                // What was begun with the lock is still being stopped.
+                self.over.come().await;
+                // That it cannot be given back either is no news.
+                let _ = self.leave().await;
+                return Ok(());
+            }
         }
         self.leave().await
     }

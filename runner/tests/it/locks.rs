@@ -122,7 +122,9 @@ fn a_lock_is_given_back_however_a_build_ends_and_by_who_waits_no_more() {
     assert_eq!(queue(&second), ["shop #1", "shop #3"]);
     waiting.signal(Signal::INT);
     assert_eq!(waiting.finish().code, 130);
-    assert_eq!(first.show("3")["outcome"], "cancellation");
+    let build = first.show("3");
+    assert_eq!(build["outcome"], "cancellation");
+    assert_eq!(build["steps"][1]["outcome"], "skip", "nothing cleans up without the lock");
     assert_eq!(queue(&second), ["shop #1"]);
 
     one.signal(Signal::INT);
@@ -215,28 +217,61 @@ fn what_nobody_holds_is_not_broken_and_what_a_process_holds_ends_with_it() {
     assert_eq!(here.run(&["lock", "list"]).expect(0).out, "Nobody holds a lock.\n");
 }
 
+/// A workspace whose backend fails as it is told to.
+fn failing(with: &Value, run: &str) -> Project {
+    Project::new().granted("fixture-history", &json!({ "secrets": ["NONE_*"] })).pipeline(json!({
+        "history": { "uses": "fixture-history", "with": with },
+        "lock": "deploy",
+        "steps": [{ "name": "a", "run": run }],
+    }))
+}
+
 #[test]
 fn nothing_runs_without_the_lock_of_a_backend_that_fails() {
-    let project = |kind: &str| {
-        Project::new().granted("fixture-history", &json!({ "secrets": ["NONE_*"] })).pipeline(json!({
-            "history": { "uses": "fixture-history", "with": { "fail": "open", "kind": kind } },
-            "lock": "deploy",
-            "steps": [{ "name": "a", "run": "touch ran" }],
-        }))
-    };
-    let (denied, away) = (project("denied"), project("unavailable"));
-    let waiting = away.spawn(&["run"]);
+    let project = |kind: &str| failing(&json!({ "fail": "lock", "kind": kind }), "touch ran");
+    let (denied, away, hangs) = (project("denied"), project("unavailable"), project("hang"));
+    let (waiting, hanging) = (away.spawn(&["run"]), hangs.spawn(&["run"]));
     let run = denied.run(&["run"]);
     let why = "the lock `deploy` cannot be had from history backend fixture-history: plugin fixture-history: the \
-               fixture fails to open, as it was told";
+               fixture fails to lock, as it was told";
     assert!(run.expect(3).out.contains(why), "{}", run.out);
     waiting
         .wait_for("waiting for the lock `deploy`; it cannot be asked for just now: plugin fixture-history");
     let run = waiting.finish();
     assert!(run.expect(3).out.contains(why), "{}", run.out);
-    for project in [denied, away] {
+    let run = hanging.finish();
+    assert!(run.expect(3).out.contains("it did not answer for [TOOK]"), "{}", run.out);
+    for project in [denied, away, hangs] {
         assert!(!project.path().join("ran").exists());
         let build = project.json(&["history", "show", "latest", "--local", "--json"]);
         assert_eq!((&build["outcome"], &build["steps"][0]["outcome"]), (&json!("error"), &json!("skip")));
     }
+}
+
+#[test]
+fn a_build_ends_while_the_lock_that_it_cannot_renew_is_still_its_own() {
+    let misdeed = json!({ "fail": "lock", "kind": "unavailable", "after": 3 });
+    let project = failing(&misdeed, "trap 'echo stopped; exit 1' TERM; sleep 60 & wait");
+    let started = Instant::now();
+    let run = project.run(&["run"]);
+    let why = "the lock `deploy` is lost: history backend fixture-history has not renewed it for [TOOK]: plugin \
+               fixture-history: the fixture fails to lock, as it was told";
+    assert!(run.expect(3).out.contains(why), "{}", run.out);
+    assert!(run.out.contains("a | stopped"), "{}", run.out);
+    assert!(started.elapsed() > Duration::from_secs(30), "{:?}", started.elapsed());
+}
+
+#[test]
+fn a_backend_without_locks_leaves_them_to_the_machine() {
+    let project = failing(
+        &json!({ "fail": "lock", "kind": "unsupported" }),
+        "touch here; while test ! -e go; do sleep 0.05; done",
+    );
+    let one = project.spawn(&["run"]);
+    one.wait_for("; it holds on this machine only: history backend fixture-history keeps no locks");
+    let two = project.spawn(&["run"]);
+    two.wait_for("waiting for the lock `deploy`, which shop ");
+    project.write("go", "");
+    one.finish().expect(0);
+    two.finish().expect(0);
 }

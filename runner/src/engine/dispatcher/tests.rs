@@ -146,7 +146,7 @@ async fn run_with(
     let log = Kept { notes: notes.clone(), seq: 0 };
     let dispatcher = Dispatcher::new(log, steps, Redactor::default(), sinks).unwrap();
     let options = Options { jobs: 2, fail_fast: false, timeout: None };
-    dispatcher.run(specs, options, None, interrupts, late).await.unwrap().0
+    dispatcher.run(specs, options, Vec::new(), interrupts, late).await.unwrap().0
 }
 
 #[tokio::test]

@@ -323,6 +323,23 @@ fn a_signal_before_the_start_skips_all() {
         "0=skip (the build was cancelled), 1=skip (the build was cancelled), build.finished, \
          finish cancellation by 2"
     );
+
+    // With a second one not even what cleans up starts.
+    let cleans = || vec![spec(0, &[]), with_if(&[None], spec(1, &[0]))];
+    let mut course = Course::new(OPTIONS, cleans());
+    assert_eq!(course.interrupt(), "build.cancelling");
+    assert_eq!(
+        course.take(Input::Start),
+        "0=skip (the build was cancelled), 1? cancelled (the build was cancelled)"
+    );
+    let mut course = Course::new(OPTIONS, cleans());
+    assert_eq!(course.interrupt(), "build.cancelling");
+    assert_eq!(course.interrupt(), "");
+    assert_eq!(
+        course.take(Input::Start),
+        "0=skip (the build was cancelled), 1=skip (the build was cancelled), build.finished, \
+         finish cancellation by 2"
+    );
 }
 
 #[test]
