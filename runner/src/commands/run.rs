@@ -15,7 +15,7 @@ use crate::{
         observers::Observers,
         output::{self, print},
         prepare::Prepared,
-        replicate::Replication,
+        replicate::{self, Replication},
         reports::Reports,
         requirements,
         screen::{self, Screen},
@@ -84,6 +84,7 @@ fn build(
     let processes = Processes::new(reaper);
 
     let Prepared { workspace, loaded: Loaded { pipeline, .. }, params, left_out, secrets, again } = prepared;
+    let wait = replicate::wait()?;
     let id = Uuid::now_v7();
     let store = Store::at(&workspace);
     let (place, mut journal) = store.create_build(&id.to_string()).map_err(|error| journal_error(&error))?;
@@ -93,6 +94,9 @@ fn build(
     let component = component(&pipeline, &facts, &workspace);
     let mut context = BuildContext { id: id.to_string(), number: None, component, workspace, facts };
 
+    // Noted before the first event, so that no event is ever forgotten; a note without one is harmless.
+    let unsent = plugins.history.is_some().then(|| store.mark_unsent(&place.id)).transpose();
+    let unsent = unsent.map_err(|error| unwritable(&error))?.flatten();
     // Kept before anybody is asked for a number: from here on the build is found, whatever happens.
     let (of, tests) = again.map(|again| (again.of, again.tests)).unzip();
     let opening =
@@ -102,10 +106,10 @@ fn build(
     let locks = plugins.history.as_ref().map(HistoryPlugin::another);
     let (mut replication, leftovers) = match (&plugins.host, plugins.history.take()) {
         (Some(host), Some(backend)) => {
-            let unsent = store.mark_unsent(&place.id).map_err(|error| unwritable(&error))?;
             let leftovers = Leftovers::start(host, &backend, &store, &place.id);
             let build = new_build(&pipeline, &context, opening.at);
-            let replication = Replication::start(host, backend, build, &place.journal(), journal.progress());
+            let (path, progress) = (place.journal(), journal.progress());
+            let replication = Replication::start(host, backend, build, &path, progress, wait);
             let replication = replication.map_err(|error| CommandError::environment(error.to_string()))?;
             (Some((replication, unsent)), leftovers)
         }
