@@ -2,10 +2,10 @@
 
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use crate::mock::{
-    cancelled, emit, run_command as run, say_progress as progress, secret, send, sleep,
+    cancelled, emit, run_command as run, say_progress as progress, secret, send, send_all, sleep,
 };
 #[cfg(target_arch = "wasm32")]
-pub(crate) use wasm::{cancelled, emit, progress, run, secret, send, sleep};
+pub(crate) use wasm::{cancelled, emit, progress, run, secret, send, send_all, sleep};
 
 #[cfg(target_arch = "wasm32")]
 mod wasm {
@@ -16,7 +16,7 @@ mod wasm {
     use crate::types::Error;
     use crate::{Fault, StepError};
 
-    pub(crate) use crate::http::wasi::send;
+    pub(crate) use crate::http::wasi::{send, send_all};
     pub(crate) use run_control::{cancelled, progress};
     pub(crate) use std::thread::sleep;
 

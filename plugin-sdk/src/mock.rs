@@ -170,6 +170,14 @@ pub(crate) fn send(client: &Client, request: &Request) -> Result<Response, http:
     answer
 }
 
+pub(crate) fn send_all(
+    client: &Client,
+    requests: &[Request],
+    _: usize,
+) -> Vec<Result<Response, http::Error>> {
+    requests.iter().map(|request| send(client, request)).collect()
+}
+
 /// Time passes at once.
 pub(crate) fn sleep(_: std::time::Duration) {}
 

@@ -52,7 +52,7 @@ pub struct Build {
     /// What the plugins that do no step made use of, before its end.
     pub used: Vec<PluginUsed>,
     /// Where each step stands, by its name.
-    places: HashMap<String, usize>,
+    pub(crate) places: HashMap<String, usize>,
 }
 
 /// A step of a build.

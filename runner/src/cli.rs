@@ -46,6 +46,9 @@ pub enum Command {
     /// Look at builds
     #[command(subcommand, arg_required_else_help = true)]
     History(HistoryCommand),
+    /// Look at the locks that builds hold and wait for
+    #[command(subcommand, arg_required_else_help = true)]
+    Lock(LockCommand),
     /// Look at plugins, and write them
     #[command(subcommand, arg_required_else_help = true)]
     Plugin(PluginCommand),
@@ -280,6 +283,42 @@ pub struct DoctorArgs {
 pub struct CompletionsArgs {
     /// Whose script to print
     pub shell: clap_complete::Shell,
+}
+
+/// `dcd lock`
+#[derive(Debug, Subcommand)]
+pub enum LockCommand {
+    /// List the locks that are held, and who waits for them
+    List(LockListArgs),
+    /// Take a lock of the history backend from the build that holds it, which is then stopped
+    Break(LockBreakArgs),
+}
+
+/// `dcd lock list`
+#[derive(Debug, Args)]
+pub struct LockListArgs {
+    /// The pipeline file whose history backend is asked, too
+    #[arg(long, default_value = "dcd.json", value_name = "FILE")]
+    pub file: PathBuf,
+    /// List only the locks of this machine
+    #[arg(long)]
+    pub local: bool,
+    /// Print a JSON array
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `dcd lock break`
+#[derive(Debug, Args)]
+pub struct LockBreakArgs {
+    /// The lock's name
+    pub name: String,
+    /// Whose place in the queue to take instead of the holder's: the build's id, or a unique prefix of it
+    #[arg(long, value_name = "ID")]
+    pub ticket: Option<String>,
+    /// The pipeline file whose history backend keeps the lock
+    #[arg(long, default_value = "dcd.json", value_name = "FILE")]
+    pub file: PathBuf,
 }
 
 /// `dcd plugin`

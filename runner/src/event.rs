@@ -222,15 +222,24 @@ pub struct BuildCancelling {
 }
 
 /// `lock.waiting`
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LockWaiting {
     /// The lock's name.
     pub lock: String,
-    /// Who holds it: for people.
+    /// Who holds it: for people. Empty while that is not known.
     pub holder: String,
     /// Since when.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub since: Option<UnixMs>,
+    /// The history backend that keeps the lock; none: this machine.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub by: Option<String>,
+    /// How many come before this build, the holder included, where they are more than one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub ahead: Option<u64>,
+    /// Why it is not known just now who holds it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub problem: Option<String>,
 }
 
 /// `lock.acquired`
@@ -240,6 +249,12 @@ pub struct LockAcquired {
     pub lock: String,
     /// How long that took.
     pub waited_ms: u64,
+    /// The history backend that keeps the lock; none: this machine.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub by: Option<String>,
+    /// Why it holds on this machine only, where the pipeline names a history backend.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub only_here: Option<String>,
 }
 
 /// `build.finished`

@@ -9,6 +9,8 @@ use crate::StepContext;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// The longest pause, also when a server asks for a longer one.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// How many requests are under way at once: half of the connections that the runner allows an instance.
+const AT_ONCE: usize = 16;
 
 /// Sends requests within limits of time and size.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,18 +121,36 @@ impl Client {
     // By value: a request is sent once, and its body may be large.
     #[allow(clippy::needless_pass_by_value)]
     pub fn send(&self, request: Request) -> Result<Response, Error> {
+        let answer = crate::host::send(self, &request);
+        self.persist(&request, answer)
+    }
+
+    /// Sends requests and reads their answers, which are in the order of the requests. Up to 16 are under way at
+    /// once, so that many small ones take little longer than a few.
+    ///
+    /// All are carried out, also when one of them fails. Those that are to be sent again (see
+    /// [`attempts`](Self::attempts)) are so one after the other.
+    // By value, as for `send`.
+    #[allow(clippy::needless_pass_by_value)]
+    pub fn send_all(&self, requests: Vec<Request>) -> Vec<Result<Response, Error>> {
+        let answers = crate::host::send_all(self, &requests, AT_ONCE);
+        requests.iter().zip(answers).map(|(request, answer)| self.persist(request, answer)).collect()
+    }
+
+    /// Sends a request again for as long as its answer asks for it.
+    fn persist(&self, request: &Request, mut answer: Result<Response, Error>) -> Result<Response, Error> {
         let mut pause = FIRST_PAUSE;
         for _ in 1..self.attempts {
-            let answer = crate::host::send(self, &request);
             let asked = match &answer {
                 Ok(answer) if matches!(answer.status(), 408 | 429 | 502..=504) => answer.retry_after(),
                 Err(error) if error.is_transient() => None,
-                Ok(_) | Err(_) => return answer,
+                Ok(_) | Err(_) => break,
             };
             crate::host::sleep(asked.unwrap_or(pause).min(LONGEST_PAUSE));
             pause *= 2;
+            answer = crate::host::send(self, request);
         }
-        crate::host::send(self, &request)
+        answer
     }
 }
 
@@ -159,5 +179,20 @@ mod tests {
         assert_eq!(sent(&[Ok(429), Ok(404)]), (2, Ok(404)));
         assert_eq!(sent(&[gone(), refused()]), (2, refused()));
         assert_eq!(sent(&[gone(), Ok(502), gone(), Ok(200)]), (3, gone()));
+    }
+
+    #[test]
+    fn answers_come_in_the_order_of_the_requests() {
+        mock::reset();
+        let mut busy = true;
+        mock::on_http(move |request| {
+            let is_late = request.url().ends_with("/b") && std::mem::take(&mut busy);
+            Ok(Response::new(if is_late { 503 } else { 200 }).body(request.url()))
+        });
+        let requests = ["a", "b", "c"].map(|path| Request::get(format!("https://a.example/{path}")));
+        let answers = Client::new().attempts(2).send_all(requests.to_vec());
+        let answers: Vec<_> = answers.into_iter().flatten().map(|answer| answer.bytes().to_vec()).collect();
+        assert_eq!(answers, ["a", "b", "c"].map(|path| format!("https://a.example/{path}").into_bytes()));
+        assert_eq!(mock::requests().len(), 4);
     }
 }

@@ -59,6 +59,11 @@ impl Response {
         &self.body
     }
 
+    /// The body's bytes, taken out of the answer.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.body
+    }
+
     /// The body as text.
     pub fn text(&self) -> Result<&str, Error> {
         std::str::from_utf8(&self.body)

@@ -1,5 +1,6 @@
 //! One exchange over `wasi:http`.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use wasip2::clocks::monotonic_clock;
@@ -20,18 +21,53 @@ const CHUNK: u64 = 64 << 10;
 
 /// Sends a request and reads the whole answer.
 pub(crate) fn send(client: &Client, request: &Request) -> Result<Response, Error> {
-    let url = Url::parse(request.url())?;
-    let exchange = Exchange { url: &url, client, deadline: client.timeout.map(deadline) };
-    let outgoing = exchange.outgoing(request)?;
-    let body = outgoing.body().map_err(|()| exchange.internal("has no body"))?;
-    let response =
-        outgoing_handler::handle(outgoing, Some(exchange.options())).map_err(|code| exchange.error(&code))?;
-    exchange.write(body, request.body_bytes(), &response)?;
-    exchange.read(&exchange.answer(&response)?)
+    UnderWay::begin(client, request)?.end()
+}
+
+/// Sends requests and reads their answers. The runner goes on with those that nobody waits for just now.
+pub(crate) fn send_all(
+    client: &Client,
+    requests: &[Request],
+    at_once: usize,
+) -> Vec<Result<Response, Error>> {
+    let end = |begun: Result<UnderWay<'_>, Error>| begun?.end();
+    let mut answers = Vec::with_capacity(requests.len());
+    let mut under_way = VecDeque::new();
+    for request in requests {
+        if under_way.len() == at_once {
+            answers.extend(under_way.pop_front().map(end));
+        }
+        under_way.push_back(UnderWay::begin(client, request));
+    }
+    answers.extend(under_way.into_iter().map(end));
+    answers
+}
+
+/// A request that was sent, and whose answer is not read.
+struct UnderWay<'a> {
+    exchange: Exchange<'a>,
+    response: FutureIncomingResponse,
+}
+
+impl<'a> UnderWay<'a> {
+    fn begin(client: &'a Client, request: &Request) -> Result<Self, Error> {
+        let url = Url::parse(request.url())?;
+        let exchange = Exchange { url, client, deadline: client.timeout.map(deadline) };
+        let outgoing = exchange.outgoing(request)?;
+        let body = outgoing.body().map_err(|()| exchange.internal("has no body"))?;
+        let response = outgoing_handler::handle(outgoing, Some(exchange.options()))
+            .map_err(|code| exchange.error(&code))?;
+        exchange.write(body, request.body_bytes(), &response)?;
+        Ok(Self { exchange, response })
+    }
+
+    fn end(self) -> Result<Response, Error> {
+        self.exchange.read(&self.exchange.answer(&self.response)?)
+    }
 }
 
 struct Exchange<'a> {
-    url: &'a Url,
+    url: Url,
     client: &'a Client,
     deadline: Option<Pollable>,
 }
@@ -172,7 +208,7 @@ impl Exchange<'_> {
     fn error(&self, code: &ErrorCode) -> Error {
         let origin = self.url.origin();
         match code {
-            ErrorCode::HttpRequestDenied => Error::denied(self.url),
+            ErrorCode::HttpRequestDenied => Error::denied(&self.url),
             ErrorCode::DestinationIpProhibited => Error::Denied {
                 message: format!(
                     "{origin} leads to an address inside, which a grant of its name does not cover"

@@ -48,6 +48,8 @@ pub enum Call {
     Append,
     /// Finishing a build.
     Finish,
+    /// Asking for a lock, and keeping it.
+    Lock,
 }
 
 /// How a call fails.
@@ -59,6 +61,8 @@ pub enum Kind {
     Unavailable,
     /// With the error `denied`, which is not.
     Denied,
+    /// By not having such an operation.
+    Unsupported,
     /// By a trap, which ends the plugin.
     Trap,
     /// By never ending.
@@ -146,10 +150,12 @@ impl HistoryBackend for FixtureHistory {
     }
 
     fn acquire_lock(&self, name: &str, ticket: &str, owner: &str, ttl_ms: u32) -> Result<Lock, Error> {
+        self.misdeed.commit(Call::Lock)?;
         Ok(self.memory.acquire(name, ticket, owner, ttl_ms))
     }
 
     fn renew_lock(&self, name: &str, ticket: &str, ttl_ms: u32) -> Result<Option<Lock>, Error> {
+        self.misdeed.commit(Call::Lock)?;
         Ok(self.memory.renew_lock(name, ticket, ttl_ms))
     }
 

@@ -11,10 +11,11 @@ use crate::{
         collect,
         course::{self, Course},
         load::{self, Loaded, Plugins},
+        locking::LockRequest,
         observers::Observers,
         output::{self, print},
         prepare::Prepared,
-        replicate::Replication,
+        replicate::{self, Replication},
         reports::Reports,
         requirements,
         screen::{self, Screen},
@@ -35,6 +36,7 @@ use crate::{
     journal::{BuildDir, JournalError, Store, StoreError, Unsent},
     owner::Owner,
     pipeline::{Pipeline, Step},
+    plugin::{Host, backend::HistoryPlugin},
     products::Products,
     redact::Redactor,
     report::{self, Mode, Style},
@@ -82,6 +84,7 @@ fn build(
     let processes = Processes::new(reaper);
 
     let Prepared { workspace, loaded: Loaded { pipeline, .. }, params, left_out, secrets, again } = prepared;
+    let wait = replicate::wait()?;
     let id = Uuid::now_v7();
     let store = Store::at(&workspace);
     let (place, mut journal) = store.create_build(&id.to_string()).map_err(|error| journal_error(&error))?;
@@ -91,18 +94,22 @@ fn build(
     let component = component(&pipeline, &facts, &workspace);
     let mut context = BuildContext { id: id.to_string(), number: None, component, workspace, facts };
 
+    // Noted before the first event, so that no event is ever forgotten; a note without one is harmless.
+    let unsent = plugins.history.is_some().then(|| store.mark_unsent(&place.id)).transpose();
+    let unsent = unsent.map_err(|error| unwritable(&error))?.flatten();
     // Kept before anybody is asked for a number: from here on the build is found, whatever happens.
     let (of, tests) = again.map(|again| (again.of, again.tests)).unzip();
     let opening =
         journal.append(None, started(&pipeline, &context, of)).map_err(|error| journal_error(&error))?;
 
     let usages = plugins.usages();
+    let locks = plugins.history.as_ref().map(HistoryPlugin::another);
     let (mut replication, leftovers) = match (&plugins.host, plugins.history.take()) {
         (Some(host), Some(backend)) => {
-            let unsent = store.mark_unsent(&place.id).map_err(|error| unwritable(&error))?;
             let leftovers = Leftovers::start(host, &backend, &store, &place.id);
             let build = new_build(&pipeline, &context, opening.at);
-            let replication = Replication::start(host, backend, build, &place.journal(), journal.progress());
+            let (path, progress) = (place.journal(), journal.progress());
+            let replication = Replication::start(host, backend, build, &path, progress, wait);
             let replication = replication.map_err(|error| CommandError::environment(error.to_string()))?;
             (Some((replication, unsent)), leftovers)
         }
@@ -125,10 +132,12 @@ fn build(
     let component = context.component.clone();
     let number = context.number;
     let specs = course::specs(&pipeline, left_out);
+    let (late_sender, late) = mpsc::unbounded_channel();
     let course = Course {
         options: Options { jobs: how.jobs(), fail_fast: how.fail_fast, timeout: pipeline.timeout },
         unnumbered: pipeline.require.history && number.is_none(),
         early,
+        late: late_sender.clone(),
     };
     let redactor = Redactor::new(secrets.hidden());
     let hidden = secrets::variables(&pipeline);
@@ -143,7 +152,7 @@ fn build(
     for (step, cases) in tests.iter().flatten() {
         steps.results.tested(*step, cases);
     }
-    let lock = steps.lock();
+    let lock = steps.lock().map(|lock| lock.map(|lock| kept_by(lock, plugins.host.as_ref(), locks)));
     let Screen { sink, curtain: _curtain } = Screen::open(mode);
     let sinks = std::iter::once(sink).chain(followers).collect();
     let mut dispatcher = Dispatcher::new(journal, steps, redactor, sinks).map_err(run_error)?;
@@ -151,7 +160,6 @@ fn build(
     for body in opened {
         dispatcher.emit(body).map_err(run_error)?;
     }
-    let (late_sender, late) = mpsc::unbounded_channel();
     if let (Some((replication, _)), None) = (&mut replication, number) {
         replication.tell_late(late_sender);
     }
@@ -175,6 +183,14 @@ fn build(
         note_number(&store, &component, number, &place.id);
     }
     Ok(farewell(&store, &place, now, end, mode, reports.finish(exit)))
+}
+
+/// The lock, to be kept by the history backend where there is one.
+fn kept_by(lock: LockRequest, host: Option<&Host>, backend: Option<HistoryPlugin>) -> LockRequest {
+    match (host, backend) {
+        (Some(host), Some(backend)) => lock.kept_by(host, backend),
+        _ => lock,
+    }
 }
 
 /// The last that is said. All is kept.

@@ -11,6 +11,7 @@ use crate::{
     commands::{
         load,
         output::{print, print_json},
+        replicate,
     },
     engine::ports::{
         Progress,
@@ -63,6 +64,7 @@ pub(super) async fn send(
     store: &Store,
     backend: HistoryPlugin,
     id: &str,
+    patience: Duration,
 ) -> (HistoryPlugin, Result<Sent, SendError>) {
     let (claim, build) = match prepare(store, id) {
         Ok(Ok(prepared)) => prepared,
@@ -75,7 +77,7 @@ pub(super) async fn send(
         Err(error) => return (backend, Err(SendError::Unreadable(error))),
     };
     let (_whole, progress) = watch::channel(Progress { synced: build.events, closed: true });
-    let mut uploader = Uploader::new(backend, tail, build.begin, progress);
+    let mut uploader = Uploader::new(backend, tail, build.begin, progress).patient(patience);
     let (begun, _) = mpsc::unbounded_channel();
     let sent = uploader.run(begun).await;
     let sent = sent.map_err(SendError::from).and_then(|number| {
@@ -195,7 +197,7 @@ impl Leftovers {
         let task = host.spawn(async move {
             let (mut delivered, mut left) = (Vec::new(), 0);
             for id in ids {
-                let (back, sent) = send(&store, backend, &id).await;
+                let (back, sent) = send(&store, backend, &id, history::PATIENCE).await;
                 backend = back;
                 match sent {
                     Ok(Sent::Whole(build)) => delivered.push(build),
@@ -221,6 +223,7 @@ impl Leftovers {
 /// `dcd history sync`
 pub(super) fn sync(args: &SyncArgs) -> Result<Exit, CommandError> {
     let workspace = load::workspace()?;
+    let patience = replicate::wait()?;
     let loaded = load::pipeline(&workspace, &args.file)?;
     let Some((host, mut backend)) = load::history(&workspace, &loaded)? else {
         return Err(CommandError::usage(
@@ -238,7 +241,7 @@ pub(super) fn sync(args: &SyncArgs) -> Result<Exit, CommandError> {
     }
     let (mut documents, mut failed) = (Vec::new(), 0);
     for id in store.unsent() {
-        let (back, sent) = host.block_on(send(&store, backend, &id));
+        let (back, sent) = host.block_on(send(&store, backend, &id, patience));
         backend = back;
         failed += usize::from(sent.is_err());
         let (line, document) = told(&id, sent);

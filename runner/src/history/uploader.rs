@@ -30,7 +30,7 @@ const BATCH: usize = 512 << 10;
 /// that lost a backend at the same time do not come back at the same time.
 const FIRST_DELAY: Duration = Duration::from_millis(200);
 const LONGEST_DELAY: Duration = Duration::from_secs(10);
-/// How long the end of a build waits for a backend that does not take it.
+/// How long the end of a build waits for a backend that does not take it, unless it is told otherwise.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Answers without progress that are borne.
@@ -64,6 +64,7 @@ pub struct Uploader<B, T> {
     progress: watch::Receiver<Progress>,
     /// Counts what the backend took.
     taken: watch::Sender<u64>,
+    patience: Duration,
     /// Once the build is over: when to give up.
     until: Option<Instant>,
 }
@@ -71,7 +72,14 @@ pub struct Uploader<B, T> {
 impl<B: Backend, T: Tail> Uploader<B, T> {
     /// An uploader for a build whose journal `tail` reads, and `progress` follows.
     pub fn new(backend: B, tail: T, build: NewBuild, progress: watch::Receiver<Progress>) -> Self {
-        Uploader { backend, tail, build, progress, taken: watch::Sender::default(), until: None }
+        let taken = watch::Sender::default();
+        Uploader { backend, tail, build, progress, taken, patience: PATIENCE, until: None }
+    }
+
+    /// Waits so long at the end of the build for a backend that takes nothing.
+    #[must_use]
+    pub fn patient(self, patience: Duration) -> Self {
+        Uploader { patience, ..self }
     }
 
     /// The backend, for another build.
@@ -238,7 +246,7 @@ impl<B: Backend, T: Tail> Uploader<B, T> {
             if timeout_at(Instant::now() + delay, closed).await.is_err() {
                 return Ok(());
             }
-            self.until = Some(Instant::now() + PATIENCE);
+            self.until = Some(Instant::now() + self.patience);
         }
         match self.until {
             Some(until) if Instant::now() + delay > until => Err(error.into()),

@@ -34,8 +34,8 @@ use wasmtime_wasi_http::WasiBody;
 use crate::plugin::{Answers, Grants};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How many connections to one host wait for the next request.
-const IDLE: usize = 8;
+/// How many connections to one host wait for the next request: as many as the SDK sends at once.
+const IDLE: usize = 16;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 type Pooled = legacy::Client<Connector, Limited<WasiBody>>;

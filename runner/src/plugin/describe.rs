@@ -58,7 +58,15 @@ pub(crate) fn load(
     let compiled = host.compile(located, grants)?;
     let schema = match known {
         Some(schema) => schema,
-        None => Schema::parse(&name, &ask(&compiled, located.manifest.kind)?)?,
+        None => schema(located, &compiled)?,
     };
     Ok((compiled, schema))
+}
+
+/// The schema of a plugin that is compiled.
+pub(crate) fn schema(located: &Located, compiled: &Compiled) -> Result<Schema, PluginError> {
+    match located.installed.schema() {
+        Some(json) => Schema::known(&compiled.name, json.clone()),
+        None => Schema::parse(&compiled.name, &ask(compiled, located.manifest.kind)?),
+    }
 }

@@ -25,8 +25,14 @@ pub fn body(redactor: &Redactor, body: &mut Body) {
         Body::LockWaiting(lock) => {
             redactor.string(&mut lock.lock);
             redactor.string(&mut lock.holder);
+            optional(redactor, &mut lock.by);
+            optional(redactor, &mut lock.problem);
         }
-        Body::LockAcquired(lock) => redactor.string(&mut lock.lock),
+        Body::LockAcquired(lock) => {
+            redactor.string(&mut lock.lock);
+            optional(redactor, &mut lock.by);
+            optional(redactor, &mut lock.only_here);
+        }
         Body::BuildCancelling(cancelling) => optional(redactor, &mut cancelling.reason),
         Body::BuildFinished(finished) => optional(redactor, &mut finished.reason),
         Body::StepLog(log) => {

@@ -23,6 +23,7 @@ fn without_arguments_it_says_how_it_is_used() {
       schema       Print the JSON Schema of pipeline files, for editors
       init         Write a first pipeline, an image for it and the script `dcd` that runs it
       history      Look at builds
+      lock         Look at the locks that builds hold and wait for
       plugin       Look at plugins, and write them
       doctor       Check that dcd can do its work here, and say what to do where it cannot
       completions  Print a script that completes dcd's commands and options in a shell
@@ -166,6 +167,11 @@ fn commands_that_show_builds_say_what_they_take() {
           --component <NAME>  Only builds of this component
       -h, --help              Print help
     "#);
+}
+
+#[test]
+fn commands_about_locks_say_what_they_take() {
+    insta::assert_snapshot!(help(&["lock", "lock list", "lock break"]), @"");
 }
 
 #[test]

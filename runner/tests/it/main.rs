@@ -24,6 +24,7 @@ mod http_plugin;
 mod init;
 mod install;
 mod journal;
+mod locks;
 mod misdeeds;
 mod modes;
 mod observers;

@@ -129,14 +129,24 @@ async fn run(
     interrupts: mpsc::UnboundedReceiver<i32>,
     more: Vec<Box<dyn Sink>>,
 ) -> BuildEnd {
+    let (_late, late) = mpsc::unbounded_channel();
+    run_with(notes, specs, acts, (interrupts, late), more).await
+}
+
+async fn run_with(
+    notes: &Notes,
+    specs: Vec<StepSpec>,
+    acts: Vec<Act>,
+    (interrupts, late): (mpsc::UnboundedReceiver<i32>, mpsc::UnboundedReceiver<Late>),
+    more: Vec<Box<dyn Sink>>,
+) -> BuildEnd {
     let steps = Acts { notes: notes.clone(), acts: acts.into_iter().enumerate().collect() };
     let mut sinks: Vec<Box<dyn Sink>> = vec![Box::new(Shows(notes.clone()))];
     sinks.extend(more);
     let log = Kept { notes: notes.clone(), seq: 0 };
     let dispatcher = Dispatcher::new(log, steps, Redactor::default(), sinks).unwrap();
-    let (_late, late) = mpsc::unbounded_channel();
     let options = Options { jobs: 2, fail_fast: false, timeout: None };
-    dispatcher.run(specs, options, None, interrupts, late).await.unwrap().0
+    dispatcher.run(specs, options, Vec::new(), interrupts, late).await.unwrap().0
 }
 
 #[tokio::test]
@@ -226,4 +236,23 @@ async fn a_step_that_floods_keeps_neither_others_nor_a_signal_waiting() {
     assert_eq!(ended, BuildEnd { outcome: Outcome::Cancellation, signal: Some(2) });
     assert!(notes.place("finished 1 success") < notes.place("finished 0 cancellation"));
     notes.place("finished 2 cancellation");
+}
+
+#[tokio::test]
+async fn a_lock_that_is_lost_stops_a_step_that_floods() {
+    let notes = Notes::default();
+    let (_keep, interrupts) = mpsc::unbounded_channel();
+    let (sender, late) = mpsc::unbounded_channel();
+    let loses: Act = Box::new(move |messages, mut control| {
+        tokio::spawn(async move {
+            sender.send(Late::Cancel("the lock is lost".into())).unwrap();
+            assert_eq!(control.recv().await, Some(Stop::Grace));
+            let _ = messages.send(StepMessage { step: 1, content: end(Outcome::Success) }).await;
+        });
+    });
+    let specs = vec![spec("flood", &[]), spec("a", &[]), spec("b", &[1])];
+    let ended = run_with(&notes, specs, vec![floods(0), loses], (interrupts, late), Vec::new()).await;
+    assert_eq!(ended, BuildEnd { outcome: Outcome::Error, signal: None });
+    assert!(notes.place("keep - build.cancelling") < notes.place("finished 0 cancellation"));
+    notes.place("finished 2 skip");
 }

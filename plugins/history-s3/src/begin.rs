@@ -1,0 +1,141 @@
+//! Giving numbers.
+//!
+//! A number is given by making `builds/<component>/<n>`, which the store lets one writer do only. A writer tries the number
+//! after the highest that it knows of, then the next and the next, so there is never a gap.
+//!
+//! Before that it writes down, under the run's id, which number it begins after. Whoever begins the run again looks from
+//! there on: so a run whose number was given, but never heard of, gets it again, and no second one.
+
+use dcd_plugin_sdk::history::{Grant, NewBuild};
+use dcd_plugin_sdk::{Error, Help as _, log, serde_json};
+use serde::{Deserialize, Serialize};
+
+use crate::document::{self, Change, Version};
+use crate::index::{self, Index};
+use crate::layout;
+use crate::record::{Held, Record};
+use crate::settle::thaw;
+use crate::store::Store;
+
+/// How many records are looked at together for a run that was begun before.
+const WINDOW: u64 = 16;
+
+/// What is kept under a run's id.
+#[derive(Debug, Serialize, Deserialize)]
+struct Run {
+    component: String,
+    run_id: String,
+    /// Its number is higher.
+    after: u64,
+}
+
+/// Begins a build, or takes one over that was begun.
+pub(crate) fn begin(store: &Store, new: &NewBuild) -> Result<(Grant, Version<Record>), Error> {
+    let key = layout::component(&new.component);
+    let index = match store.get_proven(&key)? {
+        Some(object) => Some(document::parse::<Index>(&key, object)?),
+        None => None,
+    };
+    let highest = match &index {
+        Some(index) => index.document.highest,
+        None => highest(store, &new.component)?,
+    };
+    let (after, is_new) = register(store, new, highest)?;
+    let found = if is_new { Ok(after + 1) } else { find(store, new, after)? };
+    let version = match found {
+        Ok(first_free) => claim(store, new, first_free)?,
+        Err(version) => take_over(store, new, version)?,
+    };
+    let number = version.document.number;
+    if number > highest
+        && let Err(error) = note(store, new, index, number)
+    {
+        // The next writer begins its search lower.
+        log::debug("the highest number is not noted", &[("why", &error.to_string())]);
+    }
+    let record = &version.document;
+    let grant = Grant { build: record.id(), lease: record.lease.lease(), next_seq: record.next_seq };
+    Ok((grant, version))
+}
+
+/// The highest number that a record says, for a component whose object is not there: it has no builds, or somebody deleted
+/// the object.
+fn highest(store: &Store, component: &str) -> Result<u64, Error> {
+    let listed = store.list(&layout::builds(component), None, usize::MAX)?;
+    Ok(listed.last().and_then(|object| layout::number_of(&object.key)).unwrap_or(0))
+}
+
+/// Writes down after which number the run is looked for; what was written first counts. Whether it was this.
+fn register(store: &Store, new: &NewBuild, after: u64) -> Result<(u64, bool), Error> {
+    let key = layout::run(&new.component, &new.run_id);
+    let run = Run { component: new.component.clone(), run_id: new.run_id.clone(), after };
+    if store.create(&key, &serde_json::to_vec(&run)?)?.is_some() {
+        return Ok((after, true));
+    }
+    let object =
+        store.get(&key)?.ok_or_else(|| Error::unavailable(format!("{key} is there, and cannot be read")))?;
+    let run: Run = serde_json::from_slice(&object.bytes).context(format!("{key} is damaged"))?;
+    Ok((run.after, false))
+}
+
+/// The build of a run that was begun before; else the first number that is free.
+fn find(store: &Store, new: &NewBuild, after: u64) -> Result<Result<u64, Version<Record>>, Error> {
+    let mut first = after + 1;
+    let mut window = 1;
+    loop {
+        let numbers = first..first + window;
+        let keys: Vec<_> = numbers.clone().map(|number| layout::build(&new.component, number)).collect();
+        for ((number, key), object) in numbers.zip(&keys).zip(store.get_all(&keys)?) {
+            let Some(object) = object else { return Ok(Ok(number)) };
+            let version: Version<Record> = document::parse(key, object)?;
+            if version.document.run_id == new.run_id {
+                return Ok(Err(version));
+            }
+        }
+        first += window;
+        window = (window * 2).min(WINDOW);
+    }
+}
+
+/// Takes the first number from this one on that nobody has.
+fn claim(store: &Store, new: &NewBuild, first_free: u64) -> Result<Version<Record>, Error> {
+    let mut record = Record::new(new, first_free, store.now())?;
+    loop {
+        let key = layout::build(&new.component, record.number);
+        if let Some(etag) = store.create(&key, &document::to_json(&record)?)? {
+            return Ok(Version { document: record, etag });
+        }
+        // That it is there may be due to an earlier try of this very call, whose answer was lost.
+        let there: Option<Version<Record>> = document::read(store, &key)?;
+        match there.filter(|version| version.document.run_id == new.run_id) {
+            Some(version) if version.document.lease == record.lease => return Ok(version),
+            Some(version) => return take_over(store, new, version),
+            None => record.number += 1,
+        }
+    }
+}
+
+/// Gives a new lease of a build that was begun before.
+fn take_over(store: &Store, new: &NewBuild, version: Version<Record>) -> Result<Version<Record>, Error> {
+    let key = layout::build(&new.component, version.document.number);
+    let decide = |record: &mut Record| {
+        thaw(store, record)?;
+        record.lease = Held::new(record.lease.fence + 1, store.now(), new.lease_ttl_ms)?;
+        record.revise();
+        Ok(Change::Write(()))
+    };
+    let updated = document::update(store, &key, Some(version), None, decide)?;
+    updated.map(|((), version)| version).ok_or_else(|| Error::not_found(format!("{key} is gone")))
+}
+
+/// Notes that a number was given.
+fn note(store: &Store, new: &NewBuild, index: Option<Version<Index>>, number: u64) -> Result<(), Error> {
+    let decide = |index: &mut Index| {
+        if index.highest >= number {
+            return Ok(Change::Leave(()));
+        }
+        index.highest = number;
+        Ok(Change::Write(()))
+    };
+    index::update(store, &new.component, index, decide).map(|_| ())
+}

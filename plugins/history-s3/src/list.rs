@@ -1,0 +1,244 @@
+//! Builds, newest first: a component's newest from their records, the others from segments.
+//!
+//! Within a component the higher number is newer; between components the later start is. The cursor says for each component
+//! which number comes next: builds that begin while somebody turns pages are on none of them, and none is shown twice.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use dcd_plugin_sdk::Error;
+use dcd_plugin_sdk::history::{Build, BuildFilter, BuildPage, Page};
+
+use crate::document::{self, Version};
+use crate::index::Index;
+use crate::layout::{self, SEGMENT};
+use crate::record::Record;
+use crate::segment;
+use crate::store::{Object, Store};
+
+const LONGEST_PAGE: u32 = 10_000;
+/// The most metadata and summaries that a page carries, so that it fits into a call.
+const LARGEST_PAGE: usize = 24 << 20;
+/// How many segments a page may cost, however few of their builds fit.
+const SEGMENTS: usize = 64;
+/// How many records are read together, at first and at most; and segments, at most.
+const FIRST_RECORDS: u64 = 8;
+const MOST_RECORDS: u64 = 32;
+const MOST_SEGMENTS: u64 = 8;
+/// How far beyond the highest number that is noted others are looked for.
+const BEYOND: usize = 2;
+
+pub(crate) fn builds(store: &Store, filter: &BuildFilter, page: &Page) -> Result<BuildPage, Error> {
+    let limit = page.limit.clamp(1, LONGEST_PAGE) as usize;
+    let mut queues = queues(store, filter, page)?;
+    let (mut items, mut bytes, mut segments) = (Vec::new(), 0, 0);
+    loop {
+        segments += fill(store, &mut queues, filter, limit)?;
+        queues.retain(|queue| !queue.builds.is_empty() || queue.next > 0);
+        if queues.is_empty() {
+            return Ok(BuildPage { items, next: None });
+        }
+        let is_known = queues.iter().all(|queue| !queue.builds.is_empty());
+        if items.len() >= limit || bytes >= LARGEST_PAGE || (segments >= SEGMENTS && !is_known) {
+            return Ok(BuildPage { items, next: Some(write_cursor(&queues)) });
+        }
+        if !is_known {
+            continue;
+        }
+        let newest = queues.iter_mut().max_by_key(|queue| queue.builds.front().map(|build| build.started_at));
+        if let Some(build) = newest.and_then(|queue| queue.builds.pop_front()) {
+            bytes += build.metadata.len() + build.summary.as_ref().map_or(0, String::len);
+            items.push(build);
+        }
+    }
+}
+
+/// What is left of one component.
+struct Queue {
+    index: Index,
+    /// The highest number that is not read yet; 0 when all are.
+    next: u64,
+    /// The highest that is wanted of what is being read.
+    last: u64,
+    /// Those that are read, and fit.
+    builds: VecDeque<Build>,
+    /// How many records, or segments, are read next.
+    window: u64,
+}
+
+/// An object that a queue wants.
+enum Want {
+    Build(u64),
+    Segment(u64),
+}
+
+/// The components that the page may have builds of.
+fn queues(store: &Store, filter: &BuildFilter, page: &Page) -> Result<Vec<Queue>, Error> {
+    let cursor = page.cursor.as_deref().map(read_cursor).transpose()?;
+    let names = match (&filter.component, &cursor) {
+        (Some(component), _) => vec![component.clone()],
+        // Others have begun since.
+        (None, Some(cursor)) => cursor.keys().cloned().collect(),
+        (None, None) => {
+            let listed = store.list(layout::COMPONENTS, None, usize::MAX)?;
+            listed.iter().filter_map(|object| layout::component_of(&object.key)).collect()
+        }
+    };
+    let keys: Vec<_> = names.iter().map(|name| layout::component(name)).collect();
+    let mut queues = Vec::new();
+    let mut indexes = Vec::new();
+    for ((name, key), object) in names.iter().zip(&keys).zip(store.get_all(&keys)?) {
+        let index = match object {
+            Some(object) => document::parse::<Index>(key, object)?.document,
+            // It may just be beginning.
+            None => Index::new(name),
+        };
+        match &cursor {
+            Some(cursor) => {
+                if let Some(next) = cursor.get(name) {
+                    queues.push(Queue::new(index, *next));
+                }
+            }
+            None => indexes.push(index),
+        }
+    }
+    let highest = highest(store, &indexes)?;
+    queues.extend(indexes.into_iter().zip(highest).map(|(index, highest)| Queue::new(index, highest)));
+    Ok(queues)
+}
+
+/// The components' highest numbers, which may not be noted yet.
+fn highest(store: &Store, indexes: &[Index]) -> Result<Vec<u64>, Error> {
+    let beyond = |component: &str, highest: u64, many: u64| -> Vec<String> {
+        (highest + 1..=highest + many).map(|number| layout::build(component, number)).collect()
+    };
+    let there = |objects: &[Option<Object>]| objects.iter().take_while(|object| object.is_some()).count() as u64;
+    let keys: Vec<_> =
+        indexes.iter().flat_map(|index| beyond(&index.component, index.highest, BEYOND as u64)).collect();
+    let objects = store.get_all(&keys)?;
+    let mut all = Vec::new();
+    for (index, objects) in indexes.iter().zip(objects.chunks(BEYOND)) {
+        let (mut many, mut found) = (BEYOND as u64, there(objects));
+        let mut highest = index.highest + found;
+        while found == many {
+            many = (many * 2).min(MOST_RECORDS);
+            found = there(&store.get_all(&beyond(&index.component, highest, many))?);
+            highest += found;
+        }
+        all.push(highest);
+    }
+    Ok(all)
+}
+
+/// Reads on for those that have nothing; how many segments it took.
+fn fill(store: &Store, queues: &mut [Queue], filter: &BuildFilter, limit: usize) -> Result<usize, Error> {
+    let mut wanted = Vec::new();
+    for (index, queue) in queues.iter_mut().enumerate() {
+        if queue.builds.is_empty() && queue.next > 0 {
+            wanted.extend(queue.plan(filter, limit).into_iter().map(|want| (index, want)));
+        }
+    }
+    let key = |(index, want): &(usize, Want)| want.key(&queues[*index].index.component);
+    let keys: Vec<_> = wanted.iter().map(key).collect();
+    let objects = store.get_all(&keys)?;
+    let now = store.now();
+    let mut segments = 0;
+    for (((index, want), key), object) in wanted.iter().zip(&keys).zip(objects) {
+        segments += usize::from(matches!(want, Want::Segment(_)));
+        if let Some(object) = object {
+            queues[*index].take(want, key, object, filter, now)?;
+        }
+    }
+    for queue in queues {
+        queue.builds.make_contiguous().sort_unstable_by_key(|build| u64::MAX - build.id.number);
+    }
+    Ok(segments)
+}
+
+impl Queue {
+    fn new(index: Index, next: u64) -> Self {
+        Self { index, next, last: next, builds: VecDeque::new(), window: FIRST_RECORDS }
+    }
+
+    /// What is to be read next. It moves on over it.
+    fn plan(&mut self, filter: &BuildFilter, limit: usize) -> Vec<Want> {
+        let through = self.index.through;
+        self.last = self.next;
+        if self.next > through {
+            let window = self.window.min(limit as u64 + 1);
+            let first = self.next.saturating_sub(window).max(through) + 1;
+            let wants = (first..=self.next).rev().map(Want::Build).collect();
+            self.next = first - 1;
+            self.window = if self.next > through { (self.window * 2).min(MOST_RECORDS) } else { 1 };
+            return wants;
+        }
+        let mut wants = Vec::new();
+        let mut left = self.window.min(MOST_SEGMENTS);
+        while left > 0 && self.next > 0 {
+            let segment = layout::segment_of(self.next);
+            let first = segment * SEGMENT + 1;
+            if self.index.may_fit(segment, filter) {
+                wants.push(Want::Segment(segment));
+                left -= 1;
+            }
+            let loose = self.index.loose.iter().filter(|number| (first..=self.next).contains(*number));
+            wants.extend(loose.map(|number| Want::Build(*number)));
+            self.next = first - 1;
+        }
+        self.window = (self.window * 2).min(MOST_SEGMENTS);
+        wants
+    }
+
+    fn take(
+        &mut self,
+        want: &Want,
+        key: &str,
+        object: Object,
+        filter: &BuildFilter,
+        now: u64,
+    ) -> Result<(), Error> {
+        let component = &self.index.component;
+        match want {
+            Want::Build(_) => {
+                let Version { document, .. } = document::parse::<Record>(key, object)?;
+                self.builds.extend(Some(document.build(now)).filter(|build| filter.fits(build)));
+            }
+            Want::Segment(_) => {
+                let entries = segment::read(key, &object.bytes)?.into_iter();
+                let settled =
+                    entries.filter(|entry| entry.number <= self.last && self.index.is_settled(entry.number));
+                let fitting =
+                    settled.map(|entry| entry.build(component, now)).filter(|build| filter.fits(build));
+                self.builds.extend(fitting);
+            }
+        }
+        Ok(())
+    }
+
+    /// Which number comes next.
+    fn head(&self) -> u64 {
+        self.builds.front().map_or(self.next, |build| build.id.number)
+    }
+}
+
+impl Want {
+    fn key(&self, component: &str) -> String {
+        match self {
+            Self::Build(number) => layout::build(component, *number),
+            Self::Segment(segment) => layout::segment(component, *segment),
+        }
+    }
+}
+
+fn write_cursor(queues: &[Queue]) -> String {
+    let entry = |queue: &Queue| format!("{}={}", layout::encode(&queue.index.component), queue.head());
+    queues.iter().map(entry).collect::<Vec<_>>().join(",")
+}
+
+fn read_cursor(cursor: &str) -> Result<BTreeMap<String, u64>, Error> {
+    let entry = |entry: &str| {
+        let (name, number) = entry.split_once('=')?;
+        Some((layout::decode(name)?, number.parse().ok()?))
+    };
+    let entries: Option<BTreeMap<_, _>> = cursor.split(',').map(entry).collect();
+    entries.ok_or_else(|| Error::other("the cursor is not one that this backend gave"))
+}

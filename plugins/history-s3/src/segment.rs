@@ -1,0 +1,61 @@
+//! Objects with the records of many builds, for lists: lines of JSON, compressed.
+
+use std::collections::BTreeMap;
+
+use dcd_plugin_sdk::{Error, Help as _, serde_json};
+
+use crate::record::Entry;
+use crate::store::{Store, pause};
+use crate::{chunk, layout};
+
+/// How often a change is tried while others make theirs.
+const TURNS: u64 = 16;
+
+/// The builds of a segment's object.
+pub(crate) fn read(key: &str, bytes: &[u8]) -> Result<Vec<Entry>, Error> {
+    let text = chunk::decompress(key, bytes)?;
+    let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    lines.map(|line| serde_json::from_slice(line).context(format!("{key} is damaged"))).collect()
+}
+
+/// A segment's object.
+pub(crate) fn write<'a>(entries: impl Iterator<Item = &'a Entry>) -> Result<Vec<u8>, Error> {
+    let mut text = Vec::new();
+    for entry in entries {
+        serde_json::to_writer(&mut text, entry)?;
+        text.push(b'\n');
+    }
+    chunk::compress(&text)
+}
+
+/// Puts builds into a segment, or in place of what it has of them. What is newer there stays.
+pub(crate) fn merge(store: &Store, component: &str, segment: u64, entries: &[Entry]) -> Result<(), Error> {
+    let key = layout::segment(component, segment);
+    for turn in 1..=TURNS {
+        let object = store.get(&key)?;
+        let mut all = BTreeMap::new();
+        if let Some(object) = &object {
+            all.extend(read(&key, &object.bytes)?.into_iter().map(|entry| (entry.number, entry)));
+        }
+        let mut is_changed = false;
+        for entry in entries {
+            if all.get(&entry.number).is_none_or(|known| known.revision < entry.revision) {
+                all.insert(entry.number, entry.clone());
+                is_changed = true;
+            }
+        }
+        if !is_changed {
+            return Ok(());
+        }
+        let bytes = write(all.values())?;
+        let written = match &object {
+            Some(object) => store.replace(&key, &bytes, &object.etag)?,
+            None => store.create(&key, &bytes)?,
+        };
+        if written.is_some() {
+            return Ok(());
+        }
+        pause(turn)?;
+    }
+    Err(Error::unavailable(format!("{key} is being changed by others all the time")))
+}

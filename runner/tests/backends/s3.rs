@@ -1,0 +1,164 @@
+//! history-s3 against servers that `scripts/servers/s3` starts: `eval "$(scripts/servers/s3)"` before.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// What no server does that lets two writers make the same object: s3s-fs.
+const RACES: [&str; 2] = ["numbers-race", "lock-race"];
+
+/// A variable that the script prints.
+fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: eval \"$(scripts/servers/s3)\" first"))
+}
+
+fn plugin() -> PathBuf {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../plugins/target/wasm32-wasip2/release/history_s3.wasm");
+    assert!(file.is_file(), "{} is not there: scripts/plugins makes it", file.display());
+    file
+}
+
+/// How `dcd plugin test` opens the backend.
+struct Opened {
+    with: Value,
+    origin: String,
+    secrets: Value,
+    variables: Vec<(&'static str, String)>,
+}
+
+impl Opened {
+    /// With the right credentials, below a prefix of its own.
+    fn at(endpoint: &str) -> Self {
+        let from = |name: &str| json!({ "env": name });
+        Self {
+            with: json!({ "endpoint": endpoint, "bucket": variable("DCD_TEST_S3_BUCKET"), "prefix": "tests" }),
+            origin: endpoint.to_owned(),
+            secrets: json!({
+                "AWS_ACCESS_KEY_ID": from("DCD_TEST_S3_KEY"),
+                "AWS_SECRET_ACCESS_KEY": from("DCD_TEST_S3_SECRET"),
+            }),
+            variables: Vec::new(),
+        }
+    }
+
+    fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.with[key] = value.into();
+        self
+    }
+
+    fn secret(mut self, name: &str, variable: &'static str, value: &str) -> Self {
+        self.secrets[name] = json!({ "env": variable });
+        self.variables.push((variable, value.to_owned()));
+        self
+    }
+
+    /// The exit code, and all that it printed.
+    fn test(self, args: &[&str]) -> (Option<i32>, String) {
+        let dir = TempDir::new().unwrap();
+        let secrets: Vec<_> = self.secrets.as_object().unwrap().keys().collect();
+        let config = json!({
+            "with": self.with,
+            "allow": { "http": [self.origin], "secrets": secrets },
+            "secrets": self.secrets,
+        });
+        std::fs::write(dir.path().join("backend.json"), config.to_string()).unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_dcd"))
+            .args(["plugin", "test"])
+            .arg(plugin())
+            .args(["--config", "backend.json"])
+            .args(args)
+            .current_dir(dir.path())
+            .envs(self.variables)
+            .env("HOME", dir.path())
+            .output()
+            .unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8_lossy(&text).into_owned())
+    }
+}
+
+/// Fails unless all went well.
+fn passes((code, text): (Option<i32>, String)) {
+    assert!(code == Some(0), "exit code {code:?}\n{text}");
+    assert!(!text.contains("FAIL"), "{text}");
+}
+
+/// Fails unless `check` failed with these words.
+fn fails(opened: Opened, words: &[&str]) {
+    let (code, text) = opened.test(&["--only", "check"]);
+    assert!(code != Some(0), "it passed\n{text}");
+    for word in words {
+        assert!(text.contains(word), "{word} is not in\n{text}");
+    }
+}
+
+#[test]
+fn moto_keeps_the_contract() {
+    passes(Opened::at(&variable("DCD_TEST_S3_MOTO")).test(&[]));
+}
+
+/// But for what races: of several writers that make an object at once, s3s-fs tells more than one that it was first.
+#[test]
+fn s3s_checks_signatures_and_keeps_the_contract() {
+    let opened = || Opened::at(&variable("DCD_TEST_S3_S3S"));
+    // `--only` knows no "but": so a test that fails without touching the server says which there are.
+    let (_, text) = opened().with("bucket", "no-such-bucket").test(&["--json"]);
+    let document: Value = serde_json::from_str(text.lines().find(|line| line.starts_with('{')).unwrap_or(&text)).unwrap();
+    let names = document["tests"].as_array().unwrap().iter().filter_map(|test| test["name"].as_str());
+    let chosen: Vec<_> = names.filter(|name| !RACES.contains(name)).flat_map(|name| ["--only", name]).collect();
+    assert!(chosen.len() > 60, "{chosen:?}");
+    passes(opened().test(&chosen));
+}
+
+#[test]
+fn garage_is_refused_as_it_overwrites() {
+    let opened = || Opened::at(&variable("DCD_TEST_S3_GARAGE")).with("region", "garage");
+    let words = ["does not honour conditional writes", "no build is kept in it"];
+    fails(opened(), &words);
+    let (code, text) = opened().test(&["--only", "numbers-from-1"]);
+    assert!(code == Some(1) && text.contains(words[0]), "{text}");
+}
+
+#[test]
+fn a_wrong_secret_is_named() {
+    let opened = Opened::at(&variable("DCD_TEST_S3_S3S"));
+    fails(
+        opened.secret("AWS_SECRET_ACCESS_KEY", "WRONG", "not-the-secret"),
+        &["does not accept the signature", "AWS_SECRET_ACCESS_KEY"],
+    );
+    let opened = Opened::at(&variable("DCD_TEST_S3_S3S"));
+    fails(opened.secret("AWS_ACCESS_KEY_ID", "WRONG", "NOKEY"), &["AWS_ACCESS_KEY_ID"]);
+}
+
+#[test]
+fn a_missing_bucket_is_named_with_the_command_that_makes_it() {
+    for server in ["DCD_TEST_S3_MOTO", "DCD_TEST_S3_S3S"] {
+        let opened = Opened::at(&variable(server)).with("bucket", "no-such-bucket");
+        fails(opened, &["there is no bucket no-such-bucket", "aws s3api create-bucket --bucket no-such-bucket"]);
+    }
+}
+
+#[test]
+fn a_session_token_is_sent_and_signed() {
+    let opened = || Opened::at(&variable("DCD_TEST_S3_S3S")).with("session_token", true);
+    passes(opened().secret("AWS_SESSION_TOKEN", "TOKEN", "a-token").test(&["--only", "check"]));
+    // Without the secret it says which one is missing. That is found when it is opened.
+    let (code, text) = opened().test(&["--only", "check"]);
+    assert!(code != Some(0) && text.contains("AWS_SESSION_TOKEN"), "{text}");
+}
+
+/// No name below that of the server can be looked up here; but the server takes requests as a proxy does, with the whole
+/// URL.
+#[test]
+fn a_bucket_is_addressed_by_host_name() {
+    let (domain, bucket) = (variable("DCD_TEST_S3_DOMAIN"), variable("DCD_TEST_S3_BUCKET"));
+    let mut opened = Opened::at(&format!("http://{domain}")).with("style", "virtual-host");
+    opened.origin = format!("http://{bucket}.{domain}");
+    opened.variables.push(("HTTP_PROXY", variable("DCD_TEST_S3_S3S")));
+    passes(opened.test(&["--only", "check", "--only", "append-contiguous"]));
+}
