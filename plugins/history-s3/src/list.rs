@@ -111,7 +111,8 @@ fn highest(store: &Store, indexes: &[Index]) -> Result<Vec<u64>, Error> {
     let beyond = |component: &str, highest: u64, many: u64| -> Vec<String> {
         (highest + 1..=highest + many).map(|number| layout::build(component, number)).collect()
     };
-    let there = |objects: &[Option<Object>]| objects.iter().take_while(|object| object.is_some()).count() as u64;
+    let there =
+        |objects: &[Option<Object>]| objects.iter().take_while(|object| object.is_some()).count() as u64;
     let keys: Vec<_> =
         indexes.iter().flat_map(|index| beyond(&index.component, index.highest, BEYOND as u64)).collect();
     let objects = store.get_all(&keys)?;

@@ -265,3 +265,75 @@ fn read(path: &std::path::Path) -> (Vec<Record>, Option<String>) {
     }
     (records, reader.torn().map(ToString::to_string))
 }
+
+/// That what is wrong is found.
+mod tests {
+    use dcd::{
+        event::{AttemptStarted, BuildFinished},
+        journal::Writer,
+    };
+
+    use super::*;
+
+    /// A journal of four events.
+    fn journal() -> Journal {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("journal");
+        let mut writer = Writer::create(&path).unwrap();
+        for attempt in 1..=3 {
+            writer.append(Some("a".into()), Body::AttemptStarted(AttemptStarted { attempt })).unwrap();
+        }
+        let end = BuildFinished { outcome: Outcome::Success, duration_ms: 1, reason: None, signal: None };
+        writer.append(None, Body::BuildFinished(end)).unwrap();
+        writer.finish().unwrap();
+        let (records, damage) = read(&path);
+        assert_eq!((records.len(), damage), (4, None));
+        Journal { workspace: 0, records, end: Some((Outcome::Success, None)), number: Some(1) }
+    }
+
+    /// What is found when the backend has this: events lost, doubled, misplaced, and what is said.
+    fn found(change: impl FnOnce(&mut Kept)) -> (u64, u64, u64, Vec<String>) {
+        let journal = journal();
+        let hash = journal.records[3].hash.to_string();
+        let mut kept = Kept {
+            number: 1,
+            status: "success".into(),
+            summary: Some(serde_json::json!({ "hash": hash })),
+            records: journal.records.clone(),
+            ..Kept::default()
+        };
+        change(&mut kept);
+        let mut verdict = Verdict::default();
+        verdict.same("0a", &journal, &kept);
+        (verdict.lost, verdict.doubled, verdict.misplaced, verdict.wrong)
+    }
+
+    #[test]
+    fn a_backend_that_has_it_all_is_right() {
+        assert_eq!(found(|_| ()), (0, 0, 0, vec![]));
+    }
+
+    #[test]
+    fn what_is_wrong_in_a_backend_is_found() {
+        let counts = |change: &dyn Fn(&mut Kept)| {
+            let (lost, doubled, misplaced, wrong) = found(change);
+            assert!(!wrong.is_empty());
+            (lost, doubled, misplaced)
+        };
+        assert_eq!(counts(&|kept| drop(kept.records.remove(1))), (1, 0, 0));
+        assert_eq!(counts(&|kept| kept.records.insert(1, kept.records[1].clone())), (0, 1, 0));
+        assert_eq!(counts(&|kept| kept.records[2].at += 1), (0, 0, 1));
+        let swap = |kept: &mut Kept| {
+            kept.records.swap(1, 2);
+            (kept.records[1].seq, kept.records[2].seq) = (1, 2);
+        };
+        assert_eq!(counts(&swap), (0, 0, 2));
+        for change in [
+            (|kept: &mut Kept| kept.status = "error".into()) as fn(&mut Kept),
+            |kept| kept.number = 2,
+            |kept| kept.summary = None,
+        ] {
+            assert_eq!(counts(&change), (0, 0, 0));
+        }
+    }
+}

@@ -85,7 +85,13 @@ fn record(bucket: &HistoryS3, component: &str, number: u64, started_at: u64) -> 
     let mut record = Record::new(&new, number, started_at)?;
     let status = if number.is_multiple_of(9) { Status::Failure } else { Status::Success };
     let lease = record.lease.token.clone();
-    write::finish(&bucket.store, &mut record, &lease, 0, (status, started_at + 45_000, &summary.to_string()))?;
+    write::finish(
+        &bucket.store,
+        &mut record,
+        &lease,
+        0,
+        (status, started_at + 45_000, &summary.to_string()),
+    )?;
     Ok(record)
 }
 
