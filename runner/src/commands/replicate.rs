@@ -37,8 +37,13 @@ pub(super) fn wait() -> Result<Duration, CommandError> {
     let text = std::env::var_os(WAIT).unwrap_or_default().to_string_lossy().into_owned();
     match text.as_str() {
         "" => Ok(history::PATIENCE),
+        // Everywhere else a duration that is zero is a mistake.
+        "0" | "0s" => Ok(Duration::ZERO),
         text => duration::parse(text).map_err(|wrong| {
-            CommandError::usage(format!("the variable {WAIT} is no duration: {wrong}"), "set it to `5s`, or unset it")
+            CommandError::usage(
+                format!("the variable {WAIT} is no duration: {wrong}"),
+                "set it to `5s`, or unset it",
+            )
         }),
     }
 }

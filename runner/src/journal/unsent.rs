@@ -3,7 +3,8 @@
 use std::{
     fs::{self, File},
     io,
-    path::PathBuf,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
 };
 
 use rustix::{fs::FlockOperation, io::Errno};
@@ -15,7 +16,8 @@ use super::store::{Store, StoreError, io_error};
 pub struct Unsent {
     path: PathBuf,
     /// Locked as long as it is open.
-    _file: File,
+    #[allow(dead_code, reason = "it is only held")]
+    file: File,
 }
 
 impl Unsent {
@@ -33,9 +35,17 @@ impl Store {
         let directory = self.unsent_directory();
         self.make_dir(&directory)?;
         let path = directory.join(id);
-        File::create(&path).map_err(|error| io_error("create", &path, error))?;
-        self.owner.give(&path);
-        self.claim_unsent(id)
+        if path.exists() {
+            return self.claim_unsent(id);
+        }
+        // It appears locked, so that nobody else has it before who made it.
+        let hidden = directory.join(format!(".{id}-{}", std::process::id()));
+        let file = File::create(&hidden).map_err(|error| io_error("create", &hidden, error))?;
+        self.owner.give(&hidden);
+        let locked = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive);
+        locked.map_err(|error| io_error("lock", &hidden, error.into()))?;
+        fs::rename(&hidden, &path).map_err(|error| io_error("create", &path, error))?;
+        Ok(Some(Unsent { path, file }))
     }
 
     /// Whether a history backend is to have the build, and lacks it or a part of it.
@@ -48,6 +58,7 @@ impl Store {
         // What cannot be read holds nothing to send.
         let entries = fs::read_dir(self.unsent_directory()).into_iter().flatten().flatten();
         let mut ids: Vec<_> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        ids.retain(|id| !id.starts_with('.'));
         ids.sort_unstable();
         ids
     }
@@ -61,8 +72,8 @@ impl Store {
             Err(error) => return Err(io_error("open", &path, error)),
         };
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            // Who had it may have removed it in between.
-            Ok(()) => Ok(path.exists().then_some(Unsent { path, _file: file })),
+            // Who had it may have removed it in between, and somebody made it anew.
+            Ok(()) => Ok(is_at(&file, &path).then_some(Unsent { path, file })),
             Err(Errno::WOULDBLOCK) => Ok(None),
             Err(error) => Err(io_error("lock", &path, error.into())),
         }
@@ -71,6 +82,12 @@ impl Store {
     fn unsent_directory(&self) -> PathBuf {
         self.root.join("unsent")
     }
+}
+
+/// Whether the path leads to this very file.
+fn is_at(file: &File, path: &Path) -> bool {
+    let place = |known: io::Result<fs::Metadata>| known.map(|known| (known.dev(), known.ino())).ok();
+    place(file.metadata()).is_some_and(|open| place(fs::metadata(path)) == Some(open))
 }
 
 #[cfg(test)]
@@ -90,5 +107,42 @@ mod tests {
         assert_eq!(store.unsent(), ["a"]);
         assert!(store.claim_unsent("b").unwrap().is_none(), "it is sent");
         assert!(store.claim_unsent("a").unwrap().is_some(), "its first sender is gone");
+        let files = fs::read_dir(store.unsent_directory()).unwrap();
+        assert_eq!(files.count(), 1, "nothing but the notes is left there");
+    }
+
+    #[test]
+    fn who_notes_a_build_is_the_first_to_have_it() {
+        let workspace = tempfile::tempdir().unwrap();
+        let store = Store::at(workspace.path());
+        std::thread::scope(|scope| {
+            // Somebody who sends whatever there is to send.
+            let other = scope.spawn(|| {
+                let mut taken = Vec::new();
+                while !taken.contains(&"z".to_owned()) {
+                    for id in store.unsent() {
+                        taken.extend(store.claim_unsent(&id).unwrap().map(|_| id));
+                    }
+                }
+                taken
+            });
+            let own: Vec<_> = (0..200).map(|n| store.mark_unsent(&n.to_string()).unwrap()).collect();
+            assert!(own.iter().all(Option::is_some));
+            drop(store.mark_unsent("z").unwrap());
+            assert_eq!(other.join().unwrap(), ["z"]);
+        });
+    }
+
+    #[test]
+    fn a_note_that_was_made_anew_is_not_the_old_one() {
+        let workspace = tempfile::tempdir().unwrap();
+        let store = Store::at(workspace.path());
+        let own = store.mark_unsent("a").unwrap().unwrap();
+        let path = own.path.clone();
+        let opened_before = File::open(&path).unwrap();
+        own.sent();
+        let again = store.mark_unsent("a").unwrap().unwrap();
+        assert!(!is_at(&opened_before, &path));
+        assert!(is_at(&again.file, &path));
     }
 }

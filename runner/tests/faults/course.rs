@@ -97,7 +97,7 @@ impl Course<'_> {
         happened.faults = of_backend.chain(Harm::KINDS).chain([SYNC_KILLED]).map(|kind| (kind, 0)).collect();
         happened.untried = self.backend.untried();
         if let Err(why) = &self.field.disk {
-            happened.untried.insert(Harm::KINDS[4], why.clone());
+            happened.untried.insert(Harm::FULL, why.clone());
         }
         let Happened { faults, untried, .. } = &mut *happened;
         faults.retain(|kind, _| !untried.contains_key(kind));
@@ -192,7 +192,7 @@ impl Course<'_> {
     /// Nothing goes wrong any more: what is left is sent. One that is killed does not harm that.
     fn send_the_rest(&self) {
         for workspace in 0..WORKSPACES {
-            self.sync(workspace, Some(Duration::from_millis(40 + 30 * workspace as u64)));
+            self.sync(workspace, Some(Duration::from_millis(50 + 100 * workspace as u64)));
             let mut last = String::new();
             let done = (0..SYNCS).any(|_| {
                 let Some((code, said)) = self.sync(workspace, None) else { return false };

@@ -29,6 +29,8 @@ pub(crate) enum Harm {
     None,
     /// `kill -9`, so long after its start.
     Kill { after: u64 },
+    /// The same, and what it wrote last is cut short, as when the machine goes down.
+    Tear { after: u64 },
     /// `kill -9`, so long after it showed its last event: while it sends what is left.
     KillAtEnd { after: u64 },
     /// SIGTERM, so long after its start.
@@ -41,13 +43,16 @@ pub(crate) enum Harm {
 
 impl Harm {
     /// All, as the table calls them.
-    pub(crate) const KINDS: [&str; 5] = [
+    pub(crate) const KINDS: [&str; 6] = [
         "runner killed (SIGKILL)",
         "runner killed while it sends the end",
         "runner told to stop (SIGTERM)",
         "runner stood still (SIGSTOP)",
         "disk of the journal full",
+        "runner killed, journal's last record cut short",
     ];
+    /// Of those, the one that needs a disk.
+    pub(crate) const FULL: &str = Harm::KINDS[4];
 
     pub(crate) fn kind(self) -> Option<&'static str> {
         match self {
@@ -56,7 +61,8 @@ impl Harm {
             Harm::KillAtEnd { .. } => Some(Harm::KINDS[1]),
             Harm::Terminate { .. } => Some(Harm::KINDS[2]),
             Harm::Stop { .. } => Some(Harm::KINDS[3]),
-            Harm::FillDisk => Some(Harm::KINDS[4]),
+            Harm::FillDisk => Some(Harm::FULL),
+            Harm::Tear { .. } => Some(Harm::KINDS[5]),
         }
     }
 }
@@ -86,17 +92,25 @@ pub(crate) fn build(setting: Setting, index: u64) -> BuildPlan {
         }
         5 => Harm::Stop { after: random.between(200, 1500), time: random.between(300, 2500) },
         6 => Harm::FillDisk,
+        7 => Harm::Tear { after: random.between(300, 1200) },
         _ => Harm::None,
     };
     let (workspace, recipe) = match harm {
         Harm::FillDisk => (SMALL, Recipe::Flood),
-        Harm::None | Harm::Kill { .. } | Harm::KillAtEnd { .. } | Harm::Terminate { .. } | Harm::Stop { .. } => {
-            let workspace = usize::try_from(random.between(0, WORKSPACES as u64)).unwrap();
-            (workspace, random.one_of(&Recipe::USUAL))
-        }
+        // One that runs for a while: it is to be cut before its end.
+        Harm::Tear { .. } => (random_workspace(&mut random), Recipe::Late),
+        Harm::None
+        | Harm::Kill { .. }
+        | Harm::KillAtEnd { .. }
+        | Harm::Terminate { .. }
+        | Harm::Stop { .. } => (random_workspace(&mut random), random.one_of(&Recipe::USUAL)),
     };
     let wait = random.one_of(&[None, Some(0), Some(1), Some(3)]);
     BuildPlan { index, workspace, recipe, harm, wait }
+}
+
+fn random_workspace(random: &mut Random) -> usize {
+    usize::try_from(random.between(0, WORKSPACES as u64)).unwrap()
 }
 
 /// Something that happens to the backend.
@@ -135,7 +149,7 @@ pub(crate) fn sync(setting: Setting, index: u64) -> SyncPlan {
     let mut random = Random::new(setting.seed, 3_000_000 + index);
     SyncPlan {
         pause: Duration::from_millis(random.between(300, 2000)),
-        workspace: usize::try_from(random.between(0, WORKSPACES as u64)).unwrap(),
-        kill: index.is_multiple_of(2).then(|| Duration::from_millis(random.between(2, 200))),
+        workspace: random_workspace(&mut random),
+        kill: index.is_multiple_of(2).then(|| Duration::from_millis(random.between(2, 800))),
     }
 }

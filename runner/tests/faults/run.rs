@@ -1,7 +1,8 @@
 //! One `dcd`, and what is done to it.
 
 use std::{
-    io::Read,
+    fs::File,
+    io::{Read, Write},
     os::unix::process::ExitStatusExt,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex},
@@ -9,7 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    fs::FlockOperation,
+    process::{Pid, Signal, kill_process},
+};
 
 use crate::{
     field::Field,
@@ -123,8 +127,11 @@ pub(crate) fn build(field: &Field, plan: BuildPlan) -> Ran {
         command.env("DCD_HISTORY_WAIT", format!("{seconds}s"));
     }
     let mut running = Running::start(command);
-    let harmed = harm(field, plan, &mut running);
+    let mut harmed = harm(field, plan, &mut running);
     let (status, stdout, stderr) = running.finish();
+    if let Harm::Tear { .. } = plan.harm {
+        harmed = harmed && tear(field, plan.workspace, &stdout);
+    }
     if let (Harm::FillDisk, Ok(disk)) = (plan.harm, &field.disk) {
         disk.free();
     }
@@ -136,7 +143,7 @@ fn harm(field: &Field, plan: BuildPlan, running: &mut Running) -> bool {
     let ms = Duration::from_millis;
     match plan.harm {
         Harm::None => false,
-        Harm::Kill { after } => {
+        Harm::Kill { after } | Harm::Tear { after } => {
             let lives = running.lives_for(ms(after));
             if lives {
                 running.signal(Signal::KILL);
@@ -175,6 +182,24 @@ fn harm(field: &Field, plan: BuildPlan, running: &mut Running) -> bool {
             lives
         }
     }
+}
+
+/// Leaves a piece of a record at the end of a lost build's journal; whether it did. Who has the journal by now was
+/// quicker, and a build that ended is not torn.
+fn tear(field: &Field, workspace: usize, stdout: &[u8]) -> bool {
+    let first = stdout.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let Ok(first) = serde_json::from_slice::<serde_json::Value>(first) else { return false };
+    let id = first["payload"]["id"].as_str().unwrap_or_default();
+    let path = field.workspace(workspace).join(".dcd/builds").join(id).join("journal");
+    let mut journal = File::options().append(true).open(path).unwrap();
+    let lock = rustix::fs::flock(&journal, FlockOperation::NonBlockingLockExclusive);
+    let ended = String::from_utf8_lossy(stdout).contains("\"build.finished\"");
+    if lock.is_err() || ended {
+        return false;
+    }
+    // A frame that promises a hundred bytes, and a few of them.
+    journal.write_all(&[100, 0, 0, 0, 1, 2, 3, 4, 9, 0, 0, 0, 0, 0, 0, 0, 7, 7]).unwrap();
+    true
 }
 
 /// How a `dcd history sync` ended.

@@ -72,12 +72,11 @@ pub(crate) fn judge(field: &Field, happened: &Happened, kept: &[Kept]) -> Verdic
     verdict.numbers(kept);
     for (id, journal) in &journals {
         verdict.journalled += journal.records.len() as u64;
-        match by_run.get(id.as_str()) {
-            Some(build) => verdict.same(id, journal, build),
-            None => {
-                verdict.lost += journal.records.len() as u64;
-                verdict.wrong(format!("the backend lacks {id} of workspace {}", journal.workspace));
-            }
+        if let Some(build) = by_run.get(id.as_str()) {
+            verdict.same(id, journal, build);
+        } else {
+            verdict.lost += journal.records.len() as u64;
+            verdict.wrong(format!("the backend lacks {id} of workspace {}", journal.workspace));
         }
     }
     for ran in &happened.runs {
@@ -108,7 +107,8 @@ impl Verdict {
 
     /// The backend has the journal's events, and its end.
     fn same(&mut self, id: &str, journal: &Journal, build: &Kept) {
-        let mine: BTreeMap<u64, &Record> = journal.records.iter().map(|record| (record.seq, record)).collect();
+        let mine: BTreeMap<u64, &Record> =
+            journal.records.iter().map(|record| (record.seq, record)).collect();
         let seqs: BTreeSet<u64> = build.records.iter().map(|record| record.seq).collect();
         self.doubled += build.records.len() as u64 - seqs.len() as u64;
         let lost = mine.keys().filter(|seq| !seqs.contains(seq)).count() as u64;
@@ -124,7 +124,10 @@ impl Verdict {
             self.wrong(format!("{id}: the chain of the backend's events is broken: {broken}"));
         }
         if let Some(number) = journal.number.filter(|number| *number != build.number) {
-            self.wrong(format!("{id} was told that it is build {number}, and the backend has {}", build.number));
+            self.wrong(format!(
+                "{id} was told that it is build {number}, and the backend has {}",
+                build.number
+            ));
         }
         match &journal.end {
             Some((outcome, _)) if outcome.as_str() == build.status => {}
@@ -132,7 +135,10 @@ impl Verdict {
         }
         let hash = build.summary.as_ref().and_then(|summary| summary["hash"].as_str());
         if hash != Some(verifier.last().to_string().as_str()) {
-            self.wrong(format!("{id}: the summary has the hash {hash:?}, the last event {}", verifier.last()));
+            self.wrong(format!(
+                "{id}: the summary has the hash {hash:?}, the last event {}",
+                verifier.last()
+            ));
         }
     }
 
@@ -264,4 +270,76 @@ fn read(path: &std::path::Path) -> (Vec<Record>, Option<String>) {
         records.push(record);
     }
     (records, reader.torn().map(ToString::to_string))
+}
+
+/// That what is wrong is found.
+mod tests {
+    use dcd::{
+        event::{AttemptStarted, BuildFinished},
+        journal::Writer,
+    };
+
+    use super::*;
+
+    /// A journal of four events.
+    fn journal() -> Journal {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("journal");
+        let mut writer = Writer::create(&path).unwrap();
+        for attempt in 1..=3 {
+            writer.append(Some("a".into()), Body::AttemptStarted(AttemptStarted { attempt })).unwrap();
+        }
+        let end = BuildFinished { outcome: Outcome::Success, duration_ms: 1, reason: None, signal: None };
+        writer.append(None, Body::BuildFinished(end)).unwrap();
+        writer.finish().unwrap();
+        let (records, damage) = read(&path);
+        assert_eq!((records.len(), damage), (4, None));
+        Journal { workspace: 0, records, end: Some((Outcome::Success, None)), number: Some(1) }
+    }
+
+    /// What is found when the backend has this: events lost, doubled, misplaced, and what is said.
+    fn found(change: impl FnOnce(&mut Kept)) -> (u64, u64, u64, Vec<String>) {
+        let journal = journal();
+        let hash = journal.records[3].hash.to_string();
+        let mut kept = Kept {
+            number: 1,
+            status: "success".into(),
+            summary: Some(serde_json::json!({ "hash": hash })),
+            records: journal.records.clone(),
+            ..Kept::default()
+        };
+        change(&mut kept);
+        let mut verdict = Verdict::default();
+        verdict.same("0a", &journal, &kept);
+        (verdict.lost, verdict.doubled, verdict.misplaced, verdict.wrong)
+    }
+
+    #[test]
+    fn a_backend_that_has_it_all_is_right() {
+        assert_eq!(found(|_| ()), (0, 0, 0, vec![]));
+    }
+
+    #[test]
+    fn what_is_wrong_in_a_backend_is_found() {
+        let counts = |change: &dyn Fn(&mut Kept)| {
+            let (lost, doubled, misplaced, wrong) = found(change);
+            assert!(!wrong.is_empty());
+            (lost, doubled, misplaced)
+        };
+        assert_eq!(counts(&|kept| drop(kept.records.remove(1))), (1, 0, 0));
+        assert_eq!(counts(&|kept| kept.records.insert(1, kept.records[1].clone())), (0, 1, 0));
+        assert_eq!(counts(&|kept| kept.records[2].at += 1), (0, 0, 1));
+        let swap = |kept: &mut Kept| {
+            kept.records.swap(1, 2);
+            (kept.records[1].seq, kept.records[2].seq) = (1, 2);
+        };
+        assert_eq!(counts(&swap), (0, 0, 2));
+        for change in [
+            (|kept: &mut Kept| kept.status = "error".into()) as fn(&mut Kept),
+            |kept| kept.number = 2,
+            |kept| kept.summary = None,
+        ] {
+            assert_eq!(counts(&change), (0, 0, 0));
+        }
+    }
 }
