@@ -119,8 +119,7 @@ impl<B: Backend, T: Tail> Uploader<B, T> {
     }
 
     async fn send_all(&mut self, grant: Grant) -> Result<(), UploadError> {
-        let mut sending =
-            Sending { furthest: grant.next_seq, sent: grant.next_seq, grant, stalls: 0 };
+        let mut sending = Sending { furthest: grant.next_seq, sent: grant.next_seq, grant, stalls: 0 };
         let mut renewal = Instant::now() + LEASE / 3;
         let mut delay = FIRST_DELAY;
         loop {

@@ -100,9 +100,11 @@ pub(crate) fn build(setting: Setting, index: u64) -> BuildPlan {
         Harm::FillDisk => (SMALL, Recipe::Flood),
         // One that runs for a while: it is to be cut before its end.
         Harm::Tear { .. } => (random_workspace(&mut random), Recipe::Late),
-        Harm::None | Harm::Kill { .. } | Harm::KillAtEnd { .. } | Harm::Terminate { .. } | Harm::Stop { .. } => {
-            (random_workspace(&mut random), random.one_of(&Recipe::USUAL))
-        }
+        Harm::None
+        | Harm::Kill { .. }
+        | Harm::KillAtEnd { .. }
+        | Harm::Terminate { .. }
+        | Harm::Stop { .. } => (random_workspace(&mut random), random.one_of(&Recipe::USUAL)),
     };
     let wait = random.one_of(&[None, Some(0), Some(1), Some(3)]);
     BuildPlan { index, workspace, recipe, harm, wait }

@@ -187,9 +187,17 @@ fn the_wait_at_the_end_is_as_long_as_is_said() {
     let started = Instant::now();
     let run = project.run(&["run"]);
     assert!(started.elapsed().as_secs() < 15, "{:?}", started.elapsed());
-    assert!(said(&project, &run).contains("does not have the whole build: it took nothing for 1 s"), "{}", run.err);
+    assert!(
+        said(&project, &run).contains("does not have the whole build: it took nothing for 1 s"),
+        "{}",
+        run.err
+    );
     let project = project.env("DCD_HISTORY_WAIT", "soon");
     let run = project.run(&["run"]);
-    assert!(run.expect(2).err.starts_with("error: the variable DCD_HISTORY_WAIT is no duration: "), "{}", run.err);
+    assert!(
+        run.expect(2).err.starts_with("error: the variable DCD_HISTORY_WAIT is no duration: "),
+        "{}",
+        run.err
+    );
     assert_eq!(project.journals().len(), 1, "nothing is begun");
 }
