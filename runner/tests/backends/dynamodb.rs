@@ -9,7 +9,7 @@ use std::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::harness::installed;
+use crate::harness::{installed, installed_file};
 
 const VARIABLES: [&str; 2] = ["DCD_TEST_DYNALITE", "DCD_TEST_DYNAMO_MOTO"];
 
@@ -52,7 +52,8 @@ impl Backend {
         let workspace = workspace();
         let config = json!({ "with": self.with, "allow": self.allow, "secrets": self.secrets });
         std::fs::write(workspace.path().join("backend.json"), config.to_string()).unwrap();
-        let args = [&["plugin", "test", "history-dynamodb", "--config", "backend.json"], args].concat();
+        let plugin = installed_file("history-dynamodb");
+        let args = [&["plugin", "test", &plugin, "--config", "backend.json"], args].concat();
         command(workspace.path(), &args).envs(self.env.clone()).output().unwrap()
     }
 

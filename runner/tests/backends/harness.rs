@@ -50,7 +50,8 @@ impl Backend {
     pub(crate) fn test(&self, args: &[&str]) -> (Value, i32) {
         let config = json!({ "with": self.with, "allow": self.allow, "secrets": self.secrets });
         let project = self.in_environment(Project::new().file("backend.json", config.to_string()));
-        let args = [&["plugin", "test", self.plugin, "--config", "backend.json", "--json"], args].concat();
+        let file = installed_file(self.plugin);
+        let args = [&["plugin", "test", &file, "--config", "backend.json", "--json"], args].concat();
         let (stdout, code) = output(project.dcd(&args));
         let document: Value = serde_json::from_str(&stdout).unwrap();
         for test in document["tests"].as_array().unwrap() {
@@ -144,6 +145,11 @@ pub(crate) fn installed(plugin: &str) -> PathBuf {
         let _ = fs::rename(fresh.path(), &place);
     }
     place
+}
+
+/// The plugin's file there, which `dcd plugin test` takes.
+pub(crate) fn installed_file(plugin: &str) -> String {
+    installed(plugin).join(format!("{plugin}.wasm")).display().to_string()
 }
 
 /// A command's standard output and exit code.

@@ -5,7 +5,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::harness::installed;
+use crate::harness::{installed, installed_file};
 
 /// What no server does that lets two writers make the same object: s3s-fs.
 const RACES: [&str; 2] = ["numbers-race", "lock-race"];
@@ -60,7 +60,7 @@ impl Opened {
         });
         std::fs::write(dir.path().join("backend.json"), config.to_string()).unwrap();
         let output = Command::new(env!("CARGO_BIN_EXE_dcd"))
-            .args(["plugin", "test", "history-s3"])
+            .args(["plugin", "test", &installed_file("history-s3")])
             .env("DCD_PLUGIN_PATH", installed("history-s3"))
             .args(["--config", "backend.json"])
             .args(args)
