@@ -40,7 +40,10 @@ pub(super) fn wait() -> Result<Duration, CommandError> {
         // Everywhere else a duration that is zero is a mistake.
         "0" | "0s" => Ok(Duration::ZERO),
         text => duration::parse(text).map_err(|wrong| {
-            CommandError::usage(format!("the variable {WAIT} is no duration: {wrong}"), "set it to `5s`, or unset it")
+            CommandError::usage(
+                format!("the variable {WAIT} is no duration: {wrong}"),
+                "set it to `5s`, or unset it",
+            )
         }),
     }
 }

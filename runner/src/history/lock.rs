@@ -161,8 +161,9 @@ impl<L: Locks> LockKeeper<L> {
         let Pace { ttl, look, patience, .. } = self.pace;
         let mut until = Instant::now() + patience;
         let mut told = None;
-        // When it was last known to have a place.
+        // When it was last known to have a place, and what was wrong since then.
         let mut placed: Option<Instant> = None;
+        let mut problem: Option<BackendError> = None;
         loop {
             let asked = Instant::now();
             let WantedLock { name, ticket, owner, .. } = &self.wanted;
@@ -183,6 +184,7 @@ impl<L: Locks> LockKeeper<L> {
                 Ok(Ok(None)) => continue,
                 Ok(Ok(Some(lock))) => {
                     placed = Some(asked);
+                    problem = None;
                     until = Instant::now() + patience;
                     match Standing::of(ticket, &lock) {
                         Standing::Holds => {
@@ -201,10 +203,13 @@ impl<L: Locks> LockKeeper<L> {
                 Ok(Err(error)) if !error.transient || Instant::now() >= until => {
                     return Err(self.refused(error));
                 }
-                Ok(Err(error)) => LockNews::Unanswered(error.message),
+                Ok(Err(error)) => {
+                    problem = Some(error.clone());
+                    LockNews::Unanswered(error.message)
+                }
                 Err(_) => {
-                    let message = format!("it did not answer for {}", text::duration(patience));
-                    return Err(self.refused(broken(message)));
+                    let silent = || broken(format!("it did not answer for {}", text::duration(patience)));
+                    return Err(self.refused(problem.unwrap_or_else(silent)));
                 }
             };
             if is_new(told.as_ref(), &news) {
@@ -219,6 +224,7 @@ impl<L: Locks> LockKeeper<L> {
     async fn hold(&mut self, mut renewed: Instant) -> Ended {
         let Pace { ttl, renew, again, .. } = self.pace;
         let mut next = renewed + renew;
+        let mut problem = None;
         loop {
             if self.over.pause(next).await.is_none() {
                 return Ended::Over;
@@ -229,7 +235,7 @@ impl<L: Locks> LockKeeper<L> {
             let WantedLock { name, ticket, .. } = &self.wanted;
             let call = self.locks.renew_lock(name, ticket, millis(ttl));
             let Some(answer) = self.over.or(timeout_at(until, call)).await else { return Ended::Over };
-            let problem = match answer {
+            match answer {
                 Ok(Ok(lock)) => {
                     let standing = lock.as_ref().map_or(Standing::Gone, |lock| Standing::of(ticket, lock));
                     if let Some(why) = lost(&standing, asked - renewed, ttl) {
@@ -237,17 +243,20 @@ impl<L: Locks> LockKeeper<L> {
                     }
                     renewed = asked;
                     next = asked + renew;
+                    problem = None;
                     continue;
                 }
-                Ok(Err(error)) => error.message,
-                Err(_) => "it does not answer".to_owned(),
-            };
+                Ok(Err(error)) => problem = Some(error.message),
+                // What was wrong before says more.
+                Err(_) => {}
+            }
             next = Instant::now() + again;
             if next >= until {
                 return self.lost(&format!(
-                    "history backend {} has not renewed it for {}: {problem}",
+                    "history backend {} has not renewed it for {}: {}",
                     self.backend,
-                    text::duration(renewed.elapsed())
+                    text::duration(renewed.elapsed()),
+                    problem.as_deref().unwrap_or("it does not answer")
                 ));
             }
         }

@@ -16,7 +16,6 @@ use crate::{
         Progress, Tail,
         backend::{Backend, BackendError, End, Grant, NewBuild, Written},
     },
-    event::{Body, Outcome, Record, UnixMs},
 };
 
 /// How long a lease holds without being renewed.
@@ -120,8 +119,7 @@ impl<B: Backend, T: Tail> Uploader<B, T> {
     }
 
     async fn send_all(&mut self, grant: Grant) -> Result<(), UploadError> {
-        let mut sending =
-            Sending { furthest: grant.next_seq, sent: grant.next_seq, grant, end: None, stalls: 0 };
+        let mut sending = Sending { furthest: grant.next_seq, sent: grant.next_seq, grant, stalls: 0 };
         let mut renewal = Instant::now() + LEASE / 3;
         let mut delay = FIRST_DELAY;
         loop {
@@ -183,22 +181,24 @@ impl<B: Backend, T: Tail> Uploader<B, T> {
         let component = self.build.component.as_str();
         // From what the backend has, not from what was read last: an append that failed is read again.
         let records = self.tail.read(sending.sent, progress.synced.max(sending.sent), BATCH)?;
-        let written = match (records.last(), sending.end) {
-            (Some(last), _) => {
-                sending.end = end_of(last).or(sending.end);
-                self.backend.append(component, &sending.grant, records).await?
+        let written = if !records.is_empty() {
+            self.backend.append(component, &sending.grant, records).await?
+        } else if !progress.closed {
+            return Ok(Step::More);
+        } else {
+            // By all events, and not by those that were sent just now: the last one may have been sent by a runner that
+            // was killed before it could say so.
+            let events = sending.sent;
+            let (build, hash) = self.tail.build(events)?;
+            let Some((outcome, at)) = build.outcome.zip(build.finished_at) else {
+                // There was no room for it in the journal: the lease runs out, and the build is lost.
+                return Ok(Step::Done);
+            };
+            let end = End { events, outcome, at, brief: Brief::of(build, hash) };
+            match self.backend.finish(component, &sending.grant, &end).await? {
+                Written::Stored(_) => return Ok(Step::Done),
+                other => other,
             }
-            (None, _) if !progress.closed => return Ok(Step::More),
-            (None, Some((events, outcome, at))) if events == sending.sent => {
-                let (build, hash) = self.tail.build(events)?;
-                let end = End { events, outcome, at, brief: Brief::of(build, hash) };
-                match self.backend.finish(component, &sending.grant, &end).await? {
-                    Written::Stored(_) => return Ok(Step::Done),
-                    other => other,
-                }
-            }
-            // Without an end there was no room for it in the journal: the lease runs out, and the build is lost.
-            (None, _) => return Ok(Step::Done),
         };
         let before = sending.sent;
         sending.sent = match written {
@@ -267,21 +267,11 @@ struct Sending {
     furthest: u64,
     /// Answers since then that moved nothing.
     stalls: u32,
-    /// The number of events, the outcome and the time that the last event says.
-    end: Option<(u64, Outcome, UnixMs)>,
 }
 
 enum Step {
     More,
     Done,
-}
-
-/// What the last record says of the build's end.
-fn end_of(last: &Record) -> Option<(u64, Outcome, UnixMs)> {
-    match Body::from_parts(&last.kind, last.payload.clone()) {
-        Body::BuildFinished(body) => Some((last.seq + 1, body.outcome, last.at)),
-        _ => None,
-    }
 }
 
 /// Between half the delay and all of it.
@@ -300,7 +290,7 @@ mod tests {
         build::Build,
         chain::Hash,
         engine::ports::backend::{Answer, Filter, ListPage, Listed, Metadata, RecordPage},
-        event::{AttemptStarted, BuildFinished},
+        event::{AttemptStarted, Body, BuildFinished, Outcome, Record},
     };
 
     /// What goes wrong with the next call.
@@ -410,13 +400,25 @@ mod tests {
         }
 
         fn build(&mut self, end: u64) -> std::io::Result<(&Build, Hash)> {
-            self.1.number = Some(end);
+            self.1 = Build::default();
+            for event in self.0.iter().filter(|event| event.seq < end) {
+                self.1.apply(&event.clone().into_event());
+            }
             Ok((&self.1, Hash([1; 32])))
         }
     }
 
     /// Uploads a build of six events; gives the result, what is stored, and the end that was told.
     fn upload(faults: &[Fault], for_ever: Fault) -> (Result<u64, UploadError>, usize, Option<u64>) {
+        upload_rest(0, faults, for_ever)
+    }
+
+    /// The same where so many events are stored already, by a runner that is gone.
+    fn upload_rest(
+        stored: usize,
+        faults: &[Fault],
+        for_ever: Fault,
+    ) -> (Result<u64, UploadError>, usize, Option<u64>) {
         let body = |seq| match seq {
             5 => Body::BuildFinished(BuildFinished {
                 outcome: Outcome::Success,
@@ -431,8 +433,9 @@ mod tests {
             let (kind, payload) = (body.kind().to_owned(), body.payload());
             Record { seq, at: 1, kind, step: None, payload, hash: Hash::default() }
         };
-        let events = (0..6).map(record).collect();
-        let kept = std::sync::Arc::default();
+        let events: Vec<_> = (0..6).map(record).collect();
+        let kept = (events[..stored].to_vec(), None);
+        let kept = std::sync::Arc::new(std::sync::Mutex::new(kept));
         let store = Store { faults: faults.to_vec(), for_ever, events: std::sync::Arc::clone(&kept) };
         let build = NewBuild {
             component: "shop".into(),
@@ -471,6 +474,14 @@ mod tests {
         for (number, faults) in courses.into_iter().enumerate() {
             let (result, stored, end) = upload(faults, None);
             assert_eq!((result.ok(), stored, end), (Some(1), 6, Some(6)), "course {number}");
+        }
+    }
+
+    #[test]
+    fn a_runner_that_was_killed_in_between_is_made_up_for() {
+        for stored in 0..=6 {
+            let (result, events, end) = upload_rest(stored, &[], Fault::None);
+            assert_eq!((result.ok(), events, end), (Some(1), 6, Some(6)), "{stored} were stored");
         }
     }
 

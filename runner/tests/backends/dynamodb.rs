@@ -1,7 +1,7 @@
 //! history-dynamodb against dynalite and moto: `eval "$(scripts/servers/dynamodb)"`.
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Output},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -9,19 +9,14 @@ use std::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::harness::installed;
+
 const VARIABLES: [&str; 2] = ["DCD_TEST_DYNALITE", "DCD_TEST_DYNAMO_MOTO"];
 
 /// The address of a server. Panics when it is not known.
 fn server(variable: &str) -> String {
     std::env::var(variable)
         .unwrap_or_else(|_| panic!("{variable} is not set: run `eval \"$(scripts/servers/dynamodb)\"` first"))
-}
-
-fn plugin() -> PathBuf {
-    let file = "plugins/target/wasm32-wasip2/release/history_dynamodb.wasm";
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join(file);
-    assert!(path.exists(), "{} is missing: run make plugins", path.display());
-    path
 }
 
 /// A name that no other run of the tests has.
@@ -57,8 +52,7 @@ impl Backend {
         let workspace = workspace();
         let config = json!({ "with": self.with, "allow": self.allow, "secrets": self.secrets });
         std::fs::write(workspace.path().join("backend.json"), config.to_string()).unwrap();
-        let plugin = plugin().display().to_string();
-        let args = [&["plugin", "test", &plugin, "--config", "backend.json"], args].concat();
+        let args = [&["plugin", "test", "history-dynamodb", "--config", "backend.json"], args].concat();
         command(workspace.path(), &args).envs(self.env.clone()).output().unwrap()
     }
 
@@ -69,7 +63,7 @@ impl Backend {
             "component": "shop",
             "lock": "deploy/prod",
             "secrets": self.secrets,
-            "plugins": { "history-dynamodb": { "path": plugin(), "allow": self.allow } },
+            "plugins": { "history-dynamodb": { "allow": self.allow } },
             "history": { "uses": "history-dynamodb", "with": self.with },
             "steps": [
                 { "name": "test", "run": "echo 12 tests passed" },
@@ -100,7 +94,7 @@ fn command(workspace: &Path, args: &[&str]) -> Command {
     ] {
         command.env(name, value);
     }
-    command.env("HOME", workspace);
+    command.env("HOME", workspace).env("DCD_PLUGIN_PATH", installed("history-dynamodb"));
     command
 }
 

@@ -1,6 +1,11 @@
 //! What the tests of every backend do with it.
 
-use std::{fs, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::UNIX_EPOCH,
+};
 
 use serde_json::{Value, json};
 
@@ -36,6 +41,7 @@ impl Backend {
     }
 
     fn in_environment(&self, project: Project) -> Project {
+        let project = project.env("DCD_PLUGIN_PATH", installed(self.plugin).to_str().unwrap());
         self.env.iter().fold(project, |project, (name, value)| project.env(name, value))
     }
 
@@ -44,8 +50,7 @@ impl Backend {
     pub(crate) fn test(&self, args: &[&str]) -> (Value, i32) {
         let config = json!({ "with": self.with, "allow": self.allow, "secrets": self.secrets });
         let project = self.in_environment(Project::new().file("backend.json", config.to_string()));
-        let file = plugin_file(self.plugin).display().to_string();
-        let args = [&["plugin", "test", &file, "--config", "backend.json", "--json"], args].concat();
+        let args = [&["plugin", "test", self.plugin, "--config", "backend.json", "--json"], args].concat();
         let (stdout, code) = output(project.dcd(&args));
         let document: Value = serde_json::from_str(&stdout).unwrap();
         for test in document["tests"].as_array().unwrap() {
@@ -66,11 +71,12 @@ impl Backend {
 
     /// A workspace of a machine, whose builds are kept there. It is a repository, with all its files committed.
     pub(crate) fn project(&self, component: &str, steps: &Value) -> Project {
-        let project = self.in_environment(Project::new()).granted(self.plugin, &self.allow);
         let history = json!({ "uses": self.plugin, "with": self.with });
-        let pipeline =
-            json!({ "component": component, "secrets": self.secrets, "history": history, "steps": steps });
-        project.pipeline(pipeline).git()
+        let plugins = json!({ self.plugin: { "allow": self.allow } });
+        let pipeline = json!({
+            "component": component, "secrets": self.secrets, "history": history, "plugins": plugins, "steps": steps
+        });
+        self.in_environment(Project::new()).pipeline(pipeline).git()
     }
 
     /// A clone of it on another machine: with a home of its own, and nothing of the builds.
@@ -117,6 +123,27 @@ impl Backend {
         fs::remove_dir_all(first.path().join(".dcd")).unwrap();
         assert_eq!(first.logs(&["1"]), second.logs(&["1"]));
     }
+}
+
+/// A directory with the plugin, installed once for all tests: this `dcd` would take seconds to compile it, each time.
+pub(crate) fn installed(plugin: &str) -> PathBuf {
+    let (dcd, wasm) = (Path::new(env!("CARGO_BIN_EXE_dcd")), plugin_file(plugin));
+    let made = |file: &Path| {
+        let modified = fs::metadata(file).unwrap().modified().unwrap();
+        modified.duration_since(UNIX_EPOCH).unwrap().as_nanos()
+    };
+    let all = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let place = all.join(format!("{plugin}-{}-{}", made(dcd), made(&wasm)));
+    if !place.exists() {
+        let fresh = tempfile::tempdir_in(all).unwrap();
+        let mut install = Command::new(dcd);
+        install.args(["plugin", "install", "--dir"]).arg(fresh.path()).arg(&wasm);
+        let done = install.output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        // Another test may have been quicker.
+        let _ = fs::rename(fresh.path(), &place);
+    }
+    place
 }
 
 /// A command's standard output and exit code.

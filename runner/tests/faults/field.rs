@@ -58,7 +58,8 @@ impl Field {
         let small = self.workspace(SMALL);
         let kept = self.root.keep();
         if self.disk.is_ok() {
-            let copied = Command::new("cp").arg("-a").arg(small).arg(kept.join("workspace-of-the-disk")).status();
+            let copied =
+                Command::new("cp").arg("-a").arg(small).arg(kept.join("workspace-of-the-disk")).status();
             assert!(copied.unwrap().success());
         }
         kept

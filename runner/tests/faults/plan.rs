@@ -29,7 +29,8 @@ pub(crate) enum Harm {
     None,
     /// `kill -9`, so long after its start.
     Kill { after: u64 },
-    /// The same, and what it wrote last is cut short, as when the machine goes down.
+    /// The same, so long after its steps began to print; and what it wrote last is cut short, as when the machine goes
+    /// down.
     Tear { after: u64 },
     /// `kill -9`, so long after it showed its last event: while it sends what is left.
     KillAtEnd { after: u64 },
@@ -92,16 +93,18 @@ pub(crate) fn build(setting: Setting, index: u64) -> BuildPlan {
         }
         5 => Harm::Stop { after: random.between(200, 1500), time: random.between(300, 2500) },
         6 => Harm::FillDisk,
-        7 => Harm::Tear { after: random.between(300, 1200) },
+        7 => Harm::Tear { after: random.between(0, 400) },
         _ => Harm::None,
     };
     let (workspace, recipe) = match harm {
         Harm::FillDisk => (SMALL, Recipe::Flood),
         // One that runs for a while: it is to be cut before its end.
         Harm::Tear { .. } => (random_workspace(&mut random), Recipe::Late),
-        Harm::None | Harm::Kill { .. } | Harm::KillAtEnd { .. } | Harm::Terminate { .. } | Harm::Stop { .. } => {
-            (random_workspace(&mut random), random.one_of(&Recipe::USUAL))
-        }
+        Harm::None
+        | Harm::Kill { .. }
+        | Harm::KillAtEnd { .. }
+        | Harm::Terminate { .. }
+        | Harm::Stop { .. } => (random_workspace(&mut random), random.one_of(&Recipe::USUAL)),
     };
     let wait = random.one_of(&[None, Some(0), Some(1), Some(3)]);
     BuildPlan { index, workspace, recipe, harm, wait }

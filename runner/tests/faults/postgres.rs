@@ -38,11 +38,13 @@ pub(crate) struct Postgres {
 impl Postgres {
     /// Starts one; the error says why there is none.
     pub(crate) fn start() -> Result<Self, String> {
-        let programs = programs().ok_or("PostgreSQL is not installed (Debian: apt-get install postgresql)")?;
+        let programs =
+            programs().ok_or("PostgreSQL is not installed (Debian: apt-get install postgresql)")?;
         let root = tempfile::Builder::new().prefix("dcd-faults-pg").tempdir_in("/tmp").unwrap();
         if is_root() {
             // It does not run as root.
-            let user = user("postgres").ok_or("there is no user postgres, and PostgreSQL does not run as root")?;
+            let user =
+                user("postgres").ok_or("there is no user postgres, and PostgreSQL does not run as root")?;
             chown(root.path(), Some(user.0), Some(user.1)).unwrap();
         }
         fs::set_permissions(root.path(), fs::Permissions::from_mode(0o700)).unwrap();
@@ -136,14 +138,27 @@ impl Postgres {
         let port = self.port.to_string();
         let output = self
             .command("psql")
-            .args(["-XqAt", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", &port, "-U", "dcd", "-d", database])
+            .args([
+                "-XqAt",
+                "-v",
+                "ON_ERROR_STOP=1",
+                "-h",
+                "127.0.0.1",
+                "-p",
+                &port,
+                "-U",
+                "dcd",
+                "-d",
+                database,
+            ])
             .args(["-c", sql])
             .env("PGCONNECT_TIMEOUT", "5")
             .output()
             .unwrap();
-        match output.status.success() {
-            true => Ok(String::from_utf8(output.stdout).unwrap()),
-            false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+        if output.status.success() {
+            Ok(String::from_utf8(output.stdout).unwrap())
+        } else {
+            Err(String::from_utf8_lossy(&output.stderr).into_owned())
         }
     }
 
@@ -316,4 +331,3 @@ fn children(parent: u32) -> Vec<Pid> {
     let listed = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
     listed.split_whitespace().filter_map(|id| Pid::from_raw(id.parse().ok()?)).collect()
 }
-

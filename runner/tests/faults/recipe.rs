@@ -97,5 +97,7 @@ impl Recipe {
 /// A script that prints numbered lines.
 fn lines(count: u32, pause: &str) -> String {
     let sleep = if pause == "0" { String::new() } else { format!("; sleep {pause}") };
-    format!("i=0; while [ $i -lt {count} ]; do i=$((i+1)); echo \"$DCD_STEP $DCD_ATTEMPT line $i\"{sleep}; done")
+    format!(
+        "i=0; while [ $i -lt {count} ]; do i=$((i+1)); echo \"$DCD_STEP $DCD_ATTEMPT line $i\"{sleep}; done"
+    )
 }

@@ -20,8 +20,8 @@ use crate::{
     plan::{BuildPlan, Harm},
 };
 
-/// A run that takes longer hangs. (The longest stop, and the patience at the end.)
-const LIMIT: Duration = Duration::from_mins(3);
+/// A run that takes longer hangs. (A sync of many builds while the network is silent takes minutes.)
+const LIMIT: Duration = Duration::from_mins(10);
 /// How much room is left for a journal whose disk fills.
 const ROOM: u64 = 200 << 10;
 
@@ -143,8 +143,15 @@ fn harm(field: &Field, plan: BuildPlan, running: &mut Running) -> bool {
     let ms = Duration::from_millis;
     match plan.harm {
         Harm::None => false,
-        Harm::Kill { after } | Harm::Tear { after } => {
+        Harm::Kill { after } => {
             let lives = running.lives_for(ms(after));
+            if lives {
+                running.signal(Signal::KILL);
+            }
+            lives
+        }
+        Harm::Tear { after } => {
+            let lives = running.lives_until_shown(b"\"step.output\"") && running.lives_for(ms(after));
             if lives {
                 running.signal(Signal::KILL);
             }

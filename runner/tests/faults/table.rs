@@ -5,7 +5,12 @@ use std::fmt::Write as _;
 use crate::{backend::Backend, course::Happened, plan::Setting, verdict::Verdict};
 
 /// All of them, a line each.
-pub(crate) fn table(backend: &dyn Backend, setting: Setting, happened: &Happened, verdict: &Verdict) -> String {
+pub(crate) fn table(
+    backend: &dyn Backend,
+    setting: Setting,
+    happened: &Happened,
+    verdict: &Verdict,
+) -> String {
     let mut text = String::new();
     let mut row = |name: &str, value: String| writeln!(text, "{name:<50} {value}").unwrap();
     row("backend", format!("{} ({})", backend.plugin(), backend.described()));

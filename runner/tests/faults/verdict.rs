@@ -72,12 +72,11 @@ pub(crate) fn judge(field: &Field, happened: &Happened, kept: &[Kept]) -> Verdic
     verdict.numbers(kept);
     for (id, journal) in &journals {
         verdict.journalled += journal.records.len() as u64;
-        match by_run.get(id.as_str()) {
-            Some(build) => verdict.same(id, journal, build),
-            None => {
-                verdict.lost += journal.records.len() as u64;
-                verdict.wrong(format!("the backend lacks {id} of workspace {}", journal.workspace));
-            }
+        if let Some(build) = by_run.get(id.as_str()) {
+            verdict.same(id, journal, build);
+        } else {
+            verdict.lost += journal.records.len() as u64;
+            verdict.wrong(format!("the backend lacks {id} of workspace {}", journal.workspace));
         }
     }
     for ran in &happened.runs {
@@ -108,7 +107,8 @@ impl Verdict {
 
     /// The backend has the journal's events, and its end.
     fn same(&mut self, id: &str, journal: &Journal, build: &Kept) {
-        let mine: BTreeMap<u64, &Record> = journal.records.iter().map(|record| (record.seq, record)).collect();
+        let mine: BTreeMap<u64, &Record> =
+            journal.records.iter().map(|record| (record.seq, record)).collect();
         let seqs: BTreeSet<u64> = build.records.iter().map(|record| record.seq).collect();
         self.doubled += build.records.len() as u64 - seqs.len() as u64;
         let lost = mine.keys().filter(|seq| !seqs.contains(seq)).count() as u64;
@@ -124,7 +124,10 @@ impl Verdict {
             self.wrong(format!("{id}: the chain of the backend's events is broken: {broken}"));
         }
         if let Some(number) = journal.number.filter(|number| *number != build.number) {
-            self.wrong(format!("{id} was told that it is build {number}, and the backend has {}", build.number));
+            self.wrong(format!(
+                "{id} was told that it is build {number}, and the backend has {}",
+                build.number
+            ));
         }
         match &journal.end {
             Some((outcome, _)) if outcome.as_str() == build.status => {}
@@ -132,7 +135,10 @@ impl Verdict {
         }
         let hash = build.summary.as_ref().and_then(|summary| summary["hash"].as_str());
         if hash != Some(verifier.last().to_string().as_str()) {
-            self.wrong(format!("{id}: the summary has the hash {hash:?}, the last event {}", verifier.last()));
+            self.wrong(format!(
+                "{id}: the summary has the hash {hash:?}, the last event {}",
+                verifier.last()
+            ));
         }
     }
 

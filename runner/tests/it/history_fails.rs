@@ -180,3 +180,24 @@ fn local_builds_are_shown_when_the_backend_is_down() {
     insta::assert_snapshot!(list.err, @"warning: only the builds of this workspace are looked at: plugin fixture-history: the fixture fails to open, as it was told (fixture/denied)");
     assert_eq!(project.run(&["history", "logs", "latest"]).expect(0).out, "one\ntwo\n");
 }
+
+#[test]
+fn the_wait_at_the_end_is_as_long_as_is_said() {
+    let project = project("finish", "hang", 0).env("DCD_HISTORY_WAIT", "1s");
+    let started = Instant::now();
+    let run = project.run(&["run"]);
+    assert!(started.elapsed().as_secs() < 15, "{:?}", started.elapsed());
+    assert!(
+        said(&project, &run).contains("does not have the whole build: it took nothing for 1 s"),
+        "{}",
+        run.err
+    );
+    let project = project.env("DCD_HISTORY_WAIT", "soon");
+    let run = project.run(&["run"]);
+    assert!(
+        run.expect(2).err.starts_with("error: the variable DCD_HISTORY_WAIT is no duration: "),
+        "{}",
+        run.err
+    );
+    assert_eq!(project.journals().len(), 1, "nothing is begun");
+}

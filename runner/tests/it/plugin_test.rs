@@ -187,6 +187,7 @@ fn a_backend_that_forgets_is_found_out() {
     insta::assert_snapshot!(results(&output, "FAIL").join("\n"), @r"
     record-kept
     begin-answer-lost
+    numbers-instances
     numbers-race
     append-contiguous
     append-repeated
@@ -197,12 +198,25 @@ fn a_backend_that_forgets_is_found_out() {
     payload-1-mib
     append-many
     read-follows
+    events-10000
+    build-64-mib
     writer-fenced
     lease-stolen
     finish-kept
     finish-repeated
+    summary-kept
+    prune-output
+    prune-lost
     list-grows
     list-everywhere
+    clock-numbers
+    lock-exclusive
+    lock-queued
+    lock-expires
+    lock-listed
+    lock-renewed
+    clock-locks
+    lock-race
     ");
 }
 

@@ -1,10 +1,7 @@
 //! The build that a person means.
 
 use crate::{
-    commands::{
-        builds::{Builds, Criteria, Found, Remote, store_error},
-        output::warn,
-    },
+    commands::builds::{Builds, Criteria, Found, Remote, store_error, warn_local},
     error::CommandError,
     event::UnixMs,
     journal::{Lookup, StoreError},
@@ -62,7 +59,7 @@ impl Builds {
                 Ok(None) if self.component.is_some() => return Ok(None),
                 Ok(None) => {}
                 Err(error) => {
-                    warn(&format!("only the builds of this workspace are looked at: {}", error.message));
+                    warn_local(&error);
                     return Err(self.not_found(build));
                 }
             }

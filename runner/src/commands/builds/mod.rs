@@ -262,6 +262,12 @@ pub(super) fn store_error(error: &StoreError) -> CommandError {
     }
 }
 
+/// The backend could not be asked, which keeps nobody from local builds.
+fn warn_local(error: &BackendError) {
+    let help = error.help.as_ref().map(|help| format!("\nhelp: {help}")).unwrap_or_default();
+    warn(&format!("only the builds of this workspace are looked at: {}{help}", error.message));
+}
+
 pub(super) fn backend_error(error: &BackendError) -> CommandError {
     let mut shown = CommandError::environment(error.message.clone());
     shown.help.clone_from(&error.help);

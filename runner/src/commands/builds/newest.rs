@@ -8,7 +8,10 @@ use std::{
 
 use crate::{
     build::Build,
-    commands::{builds::Criteria, output::warn},
+    commands::{
+        builds::{Criteria, warn_local},
+        output::warn,
+    },
     engine::ports::backend::{Backend, BackendError, Listed},
     event::UnixMs,
     journal::{BuildDir, Store},
@@ -192,7 +195,7 @@ impl<'b> Remote<'b> {
                     self.page = LONGEST_PAGE;
                 }
                 Err(error) => {
-                    warn(&format!("only the builds of this workspace are looked at: {}", error.message));
+                    warn_local(&error);
                     self.failed = Some(error);
                 }
             }

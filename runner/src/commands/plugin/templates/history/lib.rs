@@ -7,7 +7,7 @@ use dcd_plugin_sdk::history::{
     Build, BuildFilter, BuildId, BuildPage, Event, EventPage, Grant, Lease, Lock, NewBuild, Page,
     Payload, Status, WriteOutcome, prune,
 };
-use dcd_plugin_sdk::{Error, HistoryBackend};
+use dcd_plugin_sdk::{Error, HistoryBackend, serde_json};
 
 use rules::{Component, Kept, Locks};
 use store::Store;
@@ -81,13 +81,15 @@ impl HistoryBackend for @TYPE@ {
         first_seq: u64,
         events: Vec<Event>,
     ) -> Result<WriteOutcome, Error> {
-        let next = first_seq + events.len() as u64;
-        if let Some(outcome) = self.kept(&build)?.refuses(lease, first_seq, next) {
+        let (kept, next) = (self.kept(&build)?, first_seq + events.len() as u64);
+        if let Some(outcome) = kept.refuses(lease, first_seq, next) {
             return Ok(outcome);
         }
+        let from = kept.tail();
+        let new: Vec<_> = events.into_iter().filter(|event| event.seq >= from).collect();
         // The events first: what the build says is stored, is.
-        let file = self.store.write_events(&build.component, &events)?;
-        self.change(&build, |kept, _| kept.append(lease, first_seq, next, &file))
+        let file = self.store.write_events(&build.component, &new)?;
+        self.change(&build, |kept, _| kept.append(lease, from, next, &file))
     }
 
     fn finish_build(
@@ -144,16 +146,19 @@ impl HistoryBackend for @TYPE@ {
         let kept = self.kept(&build)?;
         let (mut items, mut bytes, mut next) = (Vec::new(), 0, from_seq);
         for batch in kept.batches.iter().filter(|batch| batch.next > from_seq) {
-            let from = from_seq.max(batch.from);
-            let events = self.store.read_events(&build.component, &batch.file)?;
-            for event in events.into_iter().filter(|event| event.seq >= from) {
+            let lines = self.store.read_events(&build.component, &batch.file)?;
+            for (seq, line) in (batch.from..batch.next).zip(lines) {
+                if seq < from_seq {
+                    continue;
+                }
                 if items.len() >= limit.max(1) as usize || bytes >= PAGE_BYTES {
                     return Ok(EventPage {
                         items,
                         next_seq: Some(next),
                     });
                 }
-                next = event.seq + 1;
+                let event: Event = serde_json::from_str(&line)?;
+                next = seq + 1;
                 if step.is_none() || step == event.step.as_deref() {
                     bytes += match &event.payload {
                         Payload::Json(json) => json.len(),
@@ -175,8 +180,11 @@ impl HistoryBackend for @TYPE@ {
         let (mut after, mut dropped) = (before.clone(), 0);
         after.build.pruned = true;
         for batch in &mut after.batches {
-            let mut events = self.store.read_events(&build.component, &batch.file)?;
-            events.retain(|event| event.seq >= batch.from);
+            let lines = self.store.read_events(&build.component, &batch.file)?;
+            let mut events = lines
+                .iter()
+                .map(|line| serde_json::from_str(line))
+                .collect::<Result<Vec<Event>, _>>()?;
             let of_batch: u64 = events.iter_mut().map(prune).sum();
             if of_batch > 0 {
                 batch.file = self.store.write_events(&build.component, &events)?;

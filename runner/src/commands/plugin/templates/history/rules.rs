@@ -26,7 +26,7 @@ pub(crate) struct Kept {
     pub(crate) batches: Vec<Batch>,
 }
 
-/// Events of a build: those of a file from one on.
+/// Events of a build: those of a file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Batch {
     pub(crate) from: u64,
@@ -131,19 +131,22 @@ impl Kept {
         }
     }
 
-    /// Takes a file of events, from those on that are not stored.
+    /// Takes a file of events.
     pub(crate) fn append(
         &mut self,
         token: &str,
-        first_seq: u64,
+        from: u64,
         next: u64,
         file: &str,
     ) -> WriteOutcome {
-        if let Some(outcome) = self.refuses(token, first_seq, next) {
+        if let Some(outcome) = self.refuses(token, from, next) {
             return outcome;
         }
+        if from < self.tail() {
+            return WriteOutcome::Gap(self.tail());
+        }
         self.batches.push(Batch {
-            from: self.tail(),
+            from,
             next,
             file: file.to_owned(),
         });
@@ -246,17 +249,19 @@ mod tests {
         let mut shop = Component::default();
         let token = shop.begin(&run("a"), 0).lease.token;
         let kept = shop.build(1).unwrap();
-        for (first, next, expected) in [
+        for (from, next, expected) in [
             (0, 3, WriteOutcome::Stored(3)),
             (0, 3, WriteOutcome::Stored(3)),
-            (2, 5, WriteOutcome::Stored(5)),
+            (2, 5, WriteOutcome::Gap(3)),
+            (3, 5, WriteOutcome::Stored(5)),
             (6, 7, WriteOutcome::Gap(5)),
         ] {
-            let outcome = kept.append(&token, first, next, "file");
-            assert_eq!(outcome, expected, "{first} to {next}");
+            let outcome = kept.append(&token, from, next, "file");
+            assert_eq!(outcome, expected, "{from} to {next}");
         }
-        let from: Vec<_> = kept.batches.iter().map(|batch| batch.from).collect();
-        assert_eq!(from, [0, 3]);
+        assert_eq!(kept.refuses(&token, 2, 7), None);
+        let known = Some(WriteOutcome::Stored(5));
+        assert_eq!(kept.refuses(&token, 2, 5), known);
         let mut finish = |seq| kept.finish(&token, seq, Status::Success, 9, "{}");
         assert_eq!(finish(4), WriteOutcome::Gap(5));
         assert_eq!(finish(5), WriteOutcome::Stored(5));

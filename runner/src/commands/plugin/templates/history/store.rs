@@ -70,7 +70,11 @@ impl Store {
     {
         let directory = self.document(name);
         fs::create_dir_all(&directory).context(format!("cannot create {}", directory.display()))?;
+<<<<<<< HEAD
+        let mut tries: u32 = 0;
+=======
         let mut tries = 0;
+>>>>>>> next
         loop {
             let (version, before): (u64, T) = self.newest(name)?;
             let mut document = before.clone();
@@ -78,8 +82,9 @@ impl Store {
             if document == before || put(&directory, version + 1, &document)? {
                 return Ok(result);
             }
+            // The more there are that want to, the longer each waits: else most of what they write is for nothing.
             tries += 1;
-            thread::sleep(Duration::from_millis(random() % (5 * tries.min(20))));
+            thread::sleep(Duration::from_millis(random() % (10 << tries.min(6))));
         }
     }
 
@@ -107,19 +112,24 @@ impl Store {
         }
     }
 
-    /// Writes events to a file of their own, whose name is the answer.
+    /// Writes events to a file of their own, one a line. The answer is its name.
     pub(crate) fn write_events(&self, name: &str, events: &[Event]) -> Result<String, Error> {
+        let mut lines = Vec::new();
+        for event in events {
+            serde_json::to_writer(&mut lines, event)?;
+            lines.push(b'\n');
+        }
         let file = format!("{:016x}.events", random());
         let path = self.document(name).join(&file);
-        write(&path, &serde_json::to_vec(events)?)
-            .context(format!("cannot write {}", path.display()))?;
+        write(&path, &lines).context(format!("cannot write {}", path.display()))?;
         Ok(file)
     }
 
-    pub(crate) fn read_events(&self, name: &str, file: &str) -> Result<Vec<Event>, Error> {
+    /// The lines of such a file.
+    pub(crate) fn read_events(&self, name: &str, file: &str) -> Result<Vec<String>, Error> {
         let path = self.document(name).join(file);
-        let bytes = fs::read(&path).context(format!("cannot read {}", path.display()))?;
-        serde_json::from_slice(&bytes).context(format!("{} is damaged", path.display()))
+        let text = fs::read_to_string(&path).context(format!("cannot read {}", path.display()))?;
+        Ok(text.split_terminator('\n').map(str::to_owned).collect())
     }
 
     pub(crate) fn remove_events(&self, name: &str, file: &str) {
@@ -143,10 +153,14 @@ impl Store {
 
 /// Whether this is now the newest version.
 fn put(directory: &Path, version: u64, document: &impl Serialize) -> Result<bool, Error> {
+    let path = file(directory, version);
+    if path.exists() {
+        return Ok(false);
+    }
     let hidden = directory.join(format!(".new-{:016x}", random()));
     let what = || format!("cannot write {}", hidden.display());
     write(&hidden, &serde_json::to_vec(document)?).context(what())?;
-    let linked = fs::hard_link(&hidden, file(directory, version));
+    let linked = fs::hard_link(&hidden, path);
     let written = modified(&hidden).context(what())?;
     fs::remove_file(&hidden).context(what())?;
     match linked {
