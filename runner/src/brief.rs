@@ -204,8 +204,7 @@ mod tests {
             ],
             ..Step::default()
         };
-        let mut build = Build::default();
-        (build.duration_ms, build.steps) = (Some(20), vec![step]);
+        let build = Build { duration_ms: Some(20), steps: vec![step], ..Build::default() };
         let brief = Brief::of(&build, Hash([0xab; 32]));
         assert_eq!((brief.output_bytes, brief.hash.len()), (20, 64));
         let step = &brief.steps[0];
@@ -223,8 +222,7 @@ mod tests {
     #[test]
     fn many_tests_do_not_make_it_long() {
         let tests = (0..5000).map(|at| test(&format!("case {at}"), Outcome::Failure, at)).collect();
-        let mut build = Build::default();
-        build.steps = vec![Step { tests, ..Step::default() }];
+        let build = Build { steps: vec![Step { tests, ..Step::default() }], ..Build::default() };
         let tests = Brief::of(&build, Hash::default()).tests.unwrap();
         assert_eq!((tests.total, tests.failure, tests.bad.len()), (5000, 5000, 100));
         assert_eq!((tests.slowest.len(), tests.slowest[0].duration_ms), (20, Some(4999)));

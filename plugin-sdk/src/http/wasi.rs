@@ -84,8 +84,8 @@ impl Exchange<'_> {
                 .map_err(|_| Error::InvalidRequest(format!("the header {name:?} cannot be sent")))?;
         }
         let body = request.body_bytes();
-        // Without it the body would be sent in chunks, which some servers refuse.
-        if !body.is_empty() || matches!(request.method(), "POST" | "PUT" | "PATCH") {
+        // Without it the body would be sent in chunks, also an empty one, which some servers refuse.
+        if !body.is_empty() || !matches!(request.method(), "GET" | "HEAD") {
             headers
                 .append("content-length", body.len().to_string().as_bytes())
                 .map_err(|_| self.internal("refused its length"))?;

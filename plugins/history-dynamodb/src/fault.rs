@@ -116,6 +116,10 @@ impl Refusal {
                 fault(format!("table {table} is not one of dcd's: {said}"))
                     .help("its keys must be pk and sk, both of them strings; use a table of its own for dcd"),
             ),
+            // Not of the service itself, but of what stands before it.
+            _ if matches!(self.status, 401 | 403) => {
+                Error::denied(fault(format!("{origin} refused {operation}: {said}")))
+            }
             _ => Error::other(fault(format!("{origin} refused {operation}: {said}"))),
         }
     }
@@ -165,6 +169,7 @@ mod tests {
             (500, "InternalServerError", "Unavailable"),
             (503, "", "Unavailable"),
             (400, "ValidationException", "Other"),
+            (403, "", "Denied"),
             (413, "", "Other"),
         ] {
             let error = error(status, kind, "why");

@@ -61,7 +61,7 @@ pub(crate) fn begin(session: &Session, build: &NewBuild) -> Result<Grant, Error>
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes)
         .map_err(|error| Error::other(format!("there are no random numbers: {error}")))?;
-    let token: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let token = format!("{:032x}", u128::from_be_bytes(bytes));
     let component = text::stored(&build.component);
     let run_id = text::stored(&build.run_id);
     let (metadata, jsonb) = (text::stored(&build.metadata), text::jsonb(&build.metadata));
@@ -82,7 +82,7 @@ pub(crate) fn begin(session: &Session, build: &NewBuild) -> Result<Grant, Error>
             match client.query_typed(&sql, &values).await {
                 // Somebody began the same run just now, so it is known.
                 Err(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) && tries < TRIES => {
-                    tries += 1
+                    tries += 1;
                 }
                 begun => return begun.map(|rows| rows.into_iter().next()),
             }

@@ -91,9 +91,14 @@ fn of_server(error: &DbError, target: &Target) -> Error {
             "check the password of {user:?} (the secret or variable PGPASSWORD, or what `password_secret` names), and the \
              server's pg_hba.conf"
         ))),
+        "42501" if error.message().contains("for database") => Error::Denied(fault.help(format!(
+            "the schema {schema} is not there yet: let the database's owner run a build first, or GRANT CREATE ON DATABASE \
+             \"{database}\" TO \"{user}\""
+        ))),
         "42501" => Error::Denied(fault.help(format!(
-            "grant {user:?} what it needs (docs/plugins/history-postgres.md, Rights): GRANT USAGE ON SCHEMA {schema} TO \
-             \"{user}\"; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO \"{user}\""
+            "grant what docs/plugins/history-postgres.md names under Rights: GRANT USAGE ON SCHEMA {schema} TO \"{user}\"; GRANT \
+             SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA {schema} TO \"{user}\"; GRANT DELETE ON {schema}.lock_queue TO \
+             \"{user}\""
         ))),
         "25006" => Error::Unavailable(fault.help("this server is a read-only copy: connect to the primary")),
         "42P01" | "3F000" => Error::Other(fault.help(format!("somebody removed tables of the schema {schema}; restore them, or drop the schema to begin anew"))),

@@ -5,6 +5,7 @@
 
 use dcd_plugin_sdk::Error;
 use dcd_plugin_sdk::history::{BuildFilter, BuildPage, Page};
+use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
 use crate::builds::{RECORD, name, record};
@@ -102,15 +103,21 @@ impl Query {
         query
     }
 
-    /// What the columns say is not all of it, so the metadata itself has the last word.
+    /// A column holds the text of a key, as far as it is not too long; of the rest the metadata itself knows.
     fn metadata(&mut self, key: &str, text: &str) {
-        if let Some((_, column)) = COLUMNS.iter().find(|(known, _)| *known == key) {
-            let cut: String = text::stored(text).chars().take(CUT).collect();
+        let column = COLUMNS.iter().find(|(known, _)| *known == key);
+        let (column, stored) = (column.map(|(_, column)| *column), text::stored(text));
+        let cut: String = stored.chars().take(CUT).collect();
+        let is_whole = column.is_some() && cut.chars().count() < CUT;
+        if let Some(column) = column {
             let value = self.value(cut, Type::TEXT);
             self.conditions.push(format!("{column} = {value}"));
         }
-        let value = self.value(text::jsonb_pair(key, text), Type::TEXT);
-        self.conditions.push(format!("metadata @> {value}::jsonb"));
+        // Only where it is needed: else it leads the server away from the column's index, which is in the right order.
+        if !is_whole {
+            let value = self.value(text::jsonb_pair(key, text), Type::TEXT);
+            self.conditions.push(format!("metadata @> {value}::jsonb"));
+        }
     }
 }
 
@@ -123,9 +130,10 @@ pub(crate) fn list(session: &Session, filter: &BuildFilter, page: &Page) -> Resu
     };
     let cursor = page.cursor.as_ref().map(read).transpose()?;
     let query = Query::new(filter, cursor);
-    let conditions = match query.conditions.is_empty() {
-        true => String::new(),
-        false => format!("WHERE {}", query.conditions.join(" AND ")),
+    let conditions = if query.conditions.is_empty() {
+        String::new()
+    } else {
+        format!("WHERE {}", query.conditions.join(" AND "))
     };
     let order = if of_component { "number DESC" } else { "started_at DESC, id DESC" };
     let sql = format!(
@@ -136,10 +144,10 @@ pub(crate) fn list(session: &Session, filter: &BuildFilter, page: &Page) -> Resu
     let values: Vec<(&(dyn ToSql + Sync), Type)> =
         query.values.iter().map(|(value, kind)| (&**value as &(dyn ToSql + Sync), kind.clone())).collect();
     let rows = session.query(&sql, &values)?;
-    let next = (rows.len() > limit).then(|| &rows[limit - 1]).map(|last| match of_component {
-        true => Cursor::Number(last.get(1)),
-        false => Cursor::Start(last.get(13), last.get(12)),
-    });
+    let cursor = |last: &Row| {
+        if of_component { Cursor::Number(last.get(1)) } else { Cursor::Start(last.get(13), last.get(12)) }
+    };
+    let next = (rows.len() > limit).then(|| cursor(&rows[limit - 1]));
     let items = rows.iter().take(limit).map(record).collect();
     Ok(BuildPage { items, next: next.map(Cursor::text) })
 }
@@ -182,10 +190,12 @@ mod tests {
         let query = Query::new(&filter, Some(Cursor::Number(9)));
         assert_eq!(
             query.conditions.join(" AND "),
-            "component = $1 AND status = $2 AND started_at > $3 AND branch = $4 AND metadata @> $5::jsonb \
-             AND metadata @> $6::jsonb AND number < $7"
+            "component = $1 AND status = $2 AND started_at > $3 AND branch = $4 AND metadata @> $5::jsonb AND number < $6"
         );
-        assert_eq!(query.values.len(), 7);
+        assert_eq!(query.values.len(), 6);
+        let long = BuildFilter { metadata: vec![("user".into(), "x".repeat(CUT))], ..self::filter() };
+        let query = Query::new(&long, None);
+        assert_eq!(query.conditions.join(" AND "), "user_name = $1 AND metadata @> $2::jsonb");
         assert!(Query::new(&self::filter(), None).conditions.is_empty());
     }
 }

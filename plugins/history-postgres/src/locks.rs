@@ -62,8 +62,8 @@ impl Session {
     }
 
     /// What each method begins with.
-    fn alone<'a>(&self, name: Value<'a>) -> Vec<Statement<'a>> {
-        [ALONE, PROMOTE, DROP_EXPIRED].map(|sql| self.statement(sql, std::slice::from_ref(&name))).into()
+    fn alone<'a>(&self, name: &Value<'a>) -> Vec<Statement<'a>> {
+        [ALONE, PROMOTE, DROP_EXPIRED].map(|sql| self.statement(sql, std::slice::from_ref(name))).into()
     }
 }
 
@@ -77,7 +77,7 @@ pub(crate) fn acquire(
     let (stored, ticket, owner) = (text::stored(name), text::stored(ticket), text::stored(owner));
     let ttl = f64::from(ttl_ms);
     let name: Value = (&stored, Type::TEXT);
-    let mut statements = session.alone(name.clone());
+    let mut statements = session.alone(&name);
     statements.push(session.statement(
         ENQUEUE,
         &[name.clone(), (&ticket, Type::TEXT), (&owner, Type::TEXT), (&ttl, Type::FLOAT8)],
@@ -90,7 +90,7 @@ pub(crate) fn acquire(
 pub(crate) fn renew(session: &Session, name: &str, ticket: &str, ttl_ms: u32) -> Result<Option<Lock>, Error> {
     let (stored, ticket, ttl) = (text::stored(name), text::stored(ticket), f64::from(ttl_ms));
     let name: Value = (&stored, Type::TEXT);
-    let mut statements = session.alone(name.clone());
+    let mut statements = session.alone(&name);
     statements.push(session.statement(PROLONG, &[name.clone(), (&ticket, Type::TEXT), (&ttl, Type::FLOAT8)]));
     statements.push(session.statement(QUEUE, &[name]));
     let mut answers = session.transaction(&statements)?;
@@ -102,7 +102,7 @@ pub(crate) fn renew(session: &Session, name: &str, ticket: &str, ttl_ms: u32) ->
 pub(crate) fn release(session: &Session, name: &str, ticket: &str) -> Result<bool, Error> {
     let (stored, ticket) = (text::stored(name), text::stored(ticket));
     let name: Value = (&stored, Type::TEXT);
-    let mut statements = session.alone(name.clone());
+    let mut statements = session.alone(&name);
     statements.push(session.statement(LEAVE, &[name.clone(), (&ticket, Type::TEXT)]));
     statements.push(session.statement(NEXT, &[name]));
     let answers = session.transaction(&statements)?;

@@ -89,10 +89,8 @@ async fn make(session: &Session, client: &Client) -> Result<(), tokio_postgres::
         client.batch_execute(&format!("CREATE SCHEMA \"{schema}\"")).await?;
     }
     let table = format!("SELECT to_regclass('{schema}.schema_migrations') IS NOT NULL");
-    let found = match client.query_typed(&table, &[]).await?.first().is_some_and(|row| row.get(0)) {
-        true => version(session, client).await?,
-        false => 0,
-    };
+    let is_there = client.query_typed(&table, &[]).await?.first().is_some_and(|row| row.get(0));
+    let found = if is_there { version(session, client).await? } else { 0 };
     for (migration, number) in MIGRATIONS.iter().zip(1..).skip(found) {
         client.batch_execute(&session.sql(migration)).await?;
         let by = env!("CARGO_PKG_VERSION");

@@ -81,19 +81,19 @@ impl Session {
     ///
     /// A connection that turns out to be gone, as after a restart of the server, is made anew once, and `work` done again:
     /// everything here may be repeated.
+    // By value: closures are written where they are called.
+    #[allow(clippy::needless_pass_by_value)]
     pub(crate) fn call<T>(
         &self,
         work: impl AsyncFn(&Client) -> Result<T, tokio_postgres::Error>,
     ) -> Result<T, Error> {
         self.runtime.block_on(async {
-            match timeout(CALL, self.attempt(&work)).await {
-                Ok(answer) => answer,
-                Err(_) => {
-                    self.give_up().await;
-                    let place = self.target.place();
-                    Err(Error::unavailable(format!("{place} did not answer within {} s", CALL.as_secs())))
-                }
+            if let Ok(answer) = timeout(CALL, self.attempt(&work)).await {
+                return answer;
             }
+            self.give_up().await;
+            let place = self.target.place();
+            Err(Error::unavailable(format!("{place} did not answer within {} s", CALL.as_secs())))
         })
     }
 

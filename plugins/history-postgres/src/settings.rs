@@ -101,10 +101,8 @@ impl Target {
             Some(mode) => Some(mode),
             None => variable("PGSSLMODE").map(|mode| ssl_mode("", "PGSSLMODE", &mode)).transpose()?,
         };
-        let sslmode = sslmode.unwrap_or(match is_this_machine(&host) && roots.is_none() {
-            true => SslMode::Disable,
-            false => SslMode::VerifyFull,
-        });
+        let is_safe = is_this_machine(&host) && roots.is_none();
+        let sslmode = sslmode.unwrap_or(if is_safe { SslMode::Disable } else { SslMode::VerifyFull });
         Ok(Self {
             password: password(config.password_secret.as_deref(), around)?,
             schema: schema(config.schema)?,
@@ -120,10 +118,8 @@ impl Target {
 
     /// The server, for messages.
     pub(crate) fn place(&self) -> String {
-        match self.host.contains(':') {
-            true => format!("[{}]:{}", self.host, self.port),
-            false => format!("{}:{}", self.host, self.port),
-        }
+        let Self { host, port, .. } = self;
+        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
     }
 }
 

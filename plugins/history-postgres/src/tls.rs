@@ -39,10 +39,7 @@ impl Connector {
             (SslMode::VerifyFull, _) => (true, true),
         };
         let provider = Arc::new(ring::default_provider());
-        let inner = match verify {
-            true => Some(verifier(target, provider.clone())?),
-            false => None,
-        };
+        let inner = if verify { Some(verifier(target, provider.clone())?) } else { None };
         let config = ClientConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
             .map_err(|error| Error::other(format!("TLS cannot be set up: {error}")))?

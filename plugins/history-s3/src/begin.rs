@@ -15,7 +15,7 @@ use crate::index::{self, Index};
 use crate::layout;
 use crate::record::{Held, Record};
 use crate::settle::thaw;
-use crate::store::Store;
+use crate::store::{Store, pause};
 
 /// How many records are looked at together for a run that was begun before.
 const WINDOW: u64 = 16;
@@ -41,11 +41,7 @@ pub(crate) fn begin(store: &Store, new: &NewBuild) -> Result<(Grant, Version<Rec
         None => highest(store, &new.component)?,
     };
     let (after, is_new) = register(store, new, highest)?;
-    let found = if is_new { Ok(after + 1) } else { find(store, new, after)? };
-    let version = match found {
-        Ok(first_free) => claim(store, new, first_free)?,
-        Err(version) => take_over(store, new, version)?,
-    };
+    let version = claim(store, new, after + 1, is_new)?;
     let number = version.document.number;
     if number > highest
         && let Err(error) = note(store, new, index, number)
@@ -78,9 +74,32 @@ fn register(store: &Store, new: &NewBuild, after: u64) -> Result<(u64, bool), Er
     Ok((run.after, false))
 }
 
-/// The build of a run that was begun before; else the first number that is free.
-fn find(store: &Store, new: &NewBuild, after: u64) -> Result<Result<u64, Version<Record>>, Error> {
-    let mut first = after + 1;
+/// Takes the first number from this one on that nobody has; or the build over that the run has already.
+fn claim(store: &Store, new: &NewBuild, mut first: u64, is_new: bool) -> Result<Version<Record>, Error> {
+    let mut record = Record::new(new, first, store.now())?;
+    for turn in 0.. {
+        // A run that was begun before may have any of the numbers that are taken; and so may this one, whose earlier try was
+        // carried out though its answer was lost.
+        if turn > 0 || !is_new {
+            match find(store, new, first)? {
+                Ok(free) => record.number = free,
+                Err(version) if version.document.lease == record.lease => return Ok(version),
+                Err(version) => return take_over(store, new, version),
+            }
+        }
+        let key = layout::build(&new.component, record.number);
+        if let Some(etag) = store.create(&key, &document::to_json(&record)?)? {
+            return Ok(Version { document: record, etag });
+        }
+        first = record.number;
+        // Many begin at once: so not all at the same moment again.
+        pause(turn)?;
+    }
+    Err(Error::unavailable("there is no number left"))
+}
+
+/// The build that the run has, among those from this number on; else the first number that is free.
+fn find(store: &Store, new: &NewBuild, mut first: u64) -> Result<Result<u64, Version<Record>>, Error> {
     let mut window = 1;
     loop {
         let numbers = first..first + window;
@@ -94,24 +113,6 @@ fn find(store: &Store, new: &NewBuild, after: u64) -> Result<Result<u64, Version
         }
         first += window;
         window = (window * 2).min(WINDOW);
-    }
-}
-
-/// Takes the first number from this one on that nobody has.
-fn claim(store: &Store, new: &NewBuild, first_free: u64) -> Result<Version<Record>, Error> {
-    let mut record = Record::new(new, first_free, store.now())?;
-    loop {
-        let key = layout::build(&new.component, record.number);
-        if let Some(etag) = store.create(&key, &document::to_json(&record)?)? {
-            return Ok(Version { document: record, etag });
-        }
-        // That it is there may be due to an earlier try of this very call, whose answer was lost.
-        let there: Option<Version<Record>> = document::read(store, &key)?;
-        match there.filter(|version| version.document.run_id == new.run_id) {
-            Some(version) if version.document.lease == record.lease => return Ok(version),
-            Some(version) => return take_over(store, new, version),
-            None => record.number += 1,
-        }
     }
 }
 

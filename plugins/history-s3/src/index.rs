@@ -74,6 +74,12 @@ impl Index {
         }
     }
 
+    /// The latest that a build of the segment started.
+    pub(crate) fn started_last(&self, segment: u64) -> u64 {
+        let span = usize::try_from(segment).ok().and_then(|index| self.segments.get(index));
+        span.map_or(u64::MAX, |span| span.started_last)
+    }
+
     /// Whether a segment may have builds that fit.
     pub(crate) fn may_fit(&self, segment: u64, filter: &BuildFilter) -> bool {
         let span = usize::try_from(segment).ok().and_then(|index| self.segments.get(index));

@@ -29,23 +29,29 @@ const BEYOND: usize = 2;
 
 pub(crate) fn builds(store: &Store, filter: &BuildFilter, page: &Page) -> Result<BuildPage, Error> {
     let limit = page.limit.clamp(1, LONGEST_PAGE) as usize;
-    let mut queues = queues(store, filter, page)?;
+    let mut queues = queues(store, filter, page, limit as u64)?;
     let (mut items, mut bytes, mut segments) = (Vec::new(), 0, 0);
     loop {
-        segments += fill(store, &mut queues, filter, limit)?;
         queues.retain(|queue| !queue.builds.is_empty() || queue.next > 0);
-        if queues.is_empty() {
+        let Some(newest) = queues.iter().map(Queue::newest).max() else {
             return Ok(BuildPage { items, next: None });
-        }
-        let is_known = queues.iter().all(|queue| !queue.builds.is_empty());
-        if items.len() >= limit || bytes >= LARGEST_PAGE || (segments >= SEGMENTS && !is_known) {
+        };
+        let best = queues.iter().filter_map(|queue| queue.builds.front()).map(|build| build.started_at).max();
+        let is_full = items.len() >= limit || bytes >= LARGEST_PAGE;
+        // When the page is full, it is still to be known whether there is another one.
+        if is_full && best.is_some() {
             return Ok(BuildPage { items, next: Some(write_cursor(&queues)) });
         }
-        if !is_known {
+        let floor = best.unwrap_or(newest);
+        if queues.iter().any(|queue| queue.wants(floor)) {
+            if segments >= SEGMENTS {
+                return Ok(BuildPage { items, next: Some(write_cursor(&queues)) });
+            }
+            segments += fill(store, &mut queues, filter, floor)?;
             continue;
         }
-        let newest = queues.iter_mut().max_by_key(|queue| queue.builds.front().map(|build| build.started_at));
-        if let Some(build) = newest.and_then(|queue| queue.builds.pop_front()) {
+        let first = queues.iter_mut().max_by_key(|queue| queue.builds.front().map(|build| build.started_at));
+        if let Some(build) = first.and_then(|queue| queue.builds.pop_front()) {
             bytes += build.metadata.len() + build.summary.as_ref().map_or(0, String::len);
             items.push(build);
         }
@@ -72,7 +78,7 @@ enum Want {
 }
 
 /// The components that the page may have builds of.
-fn queues(store: &Store, filter: &BuildFilter, page: &Page) -> Result<Vec<Queue>, Error> {
+fn queues(store: &Store, filter: &BuildFilter, page: &Page, limit: u64) -> Result<Vec<Queue>, Error> {
     let cursor = page.cursor.as_deref().map(read_cursor).transpose()?;
     let names = match (&filter.component, &cursor) {
         (Some(component), _) => vec![component.clone()],
@@ -84,6 +90,8 @@ fn queues(store: &Store, filter: &BuildFilter, page: &Page) -> Result<Vec<Queue>
         }
     };
     let keys: Vec<_> = names.iter().map(|name| layout::component(name)).collect();
+    // Of many components each has few of the newest builds.
+    let window = (limit / names.len().max(1) as u64).clamp(1, FIRST_RECORDS);
     let mut queues = Vec::new();
     let mut indexes = Vec::new();
     for ((name, key), object) in names.iter().zip(&keys).zip(store.get_all(&keys)?) {
@@ -95,14 +103,15 @@ fn queues(store: &Store, filter: &BuildFilter, page: &Page) -> Result<Vec<Queue>
         match &cursor {
             Some(cursor) => {
                 if let Some(next) = cursor.get(name) {
-                    queues.push(Queue::new(index, *next));
+                    queues.push(Queue::new(index, *next, window));
                 }
             }
             None => indexes.push(index),
         }
     }
     let highest = highest(store, &indexes)?;
-    queues.extend(indexes.into_iter().zip(highest).map(|(index, highest)| Queue::new(index, highest)));
+    queues
+        .extend(indexes.into_iter().zip(highest).map(|(index, highest)| Queue::new(index, highest, window)));
     Ok(queues)
 }
 
@@ -111,7 +120,8 @@ fn highest(store: &Store, indexes: &[Index]) -> Result<Vec<u64>, Error> {
     let beyond = |component: &str, highest: u64, many: u64| -> Vec<String> {
         (highest + 1..=highest + many).map(|number| layout::build(component, number)).collect()
     };
-    let there = |objects: &[Option<Object>]| objects.iter().take_while(|object| object.is_some()).count() as u64;
+    let there =
+        |objects: &[Option<Object>]| objects.iter().take_while(|object| object.is_some()).count() as u64;
     let keys: Vec<_> =
         indexes.iter().flat_map(|index| beyond(&index.component, index.highest, BEYOND as u64)).collect();
     let objects = store.get_all(&keys)?;
@@ -129,12 +139,12 @@ fn highest(store: &Store, indexes: &[Index]) -> Result<Vec<u64>, Error> {
     Ok(all)
 }
 
-/// Reads on for those that have nothing; how many segments it took.
-fn fill(store: &Store, queues: &mut [Queue], filter: &BuildFilter, limit: usize) -> Result<usize, Error> {
+/// Reads on for those that have nothing and may have what started at `floor` or later; how many segments it took.
+fn fill(store: &Store, queues: &mut [Queue], filter: &BuildFilter, floor: u64) -> Result<usize, Error> {
     let mut wanted = Vec::new();
     for (index, queue) in queues.iter_mut().enumerate() {
-        if queue.builds.is_empty() && queue.next > 0 {
-            wanted.extend(queue.plan(filter, limit).into_iter().map(|want| (index, want)));
+        if queue.wants(floor) {
+            wanted.extend(queue.plan(filter).into_iter().map(|want| (index, want)));
         }
     }
     let key = |(index, want): &(usize, Want)| want.key(&queues[*index].index.component);
@@ -155,17 +165,34 @@ fn fill(store: &Store, queues: &mut [Queue], filter: &BuildFilter, limit: usize)
 }
 
 impl Queue {
-    fn new(index: Index, next: u64) -> Self {
-        Self { index, next, last: next, builds: VecDeque::new(), window: FIRST_RECORDS }
+    fn new(index: Index, next: u64, window: u64) -> Self {
+        Self { index, next, last: next, builds: VecDeque::new(), window }
+    }
+
+    /// Whether it has to be read on, when all that is known of the others started before `floor`.
+    fn wants(&self, floor: u64) -> bool {
+        self.builds.is_empty() && self.next > 0 && self.newest() >= floor
+    }
+
+    /// The latest that the next of its builds may have started, as far as that is known without reading it.
+    fn newest(&self) -> u64 {
+        if let Some(build) = self.builds.front() {
+            return build.started_at;
+        }
+        let segment = layout::segment_of(self.next);
+        let is_loose = |number: &u64| layout::segment_of(*number) == segment && *number <= self.next;
+        if self.next > self.index.through || self.index.loose.iter().any(is_loose) {
+            return u64::MAX;
+        }
+        self.index.started_last(segment)
     }
 
     /// What is to be read next. It moves on over it.
-    fn plan(&mut self, filter: &BuildFilter, limit: usize) -> Vec<Want> {
+    fn plan(&mut self, filter: &BuildFilter) -> Vec<Want> {
         let through = self.index.through;
         self.last = self.next;
         if self.next > through {
-            let window = self.window.min(limit as u64 + 1);
-            let first = self.next.saturating_sub(window).max(through) + 1;
+            let first = self.next.saturating_sub(self.window).max(through) + 1;
             let wants = (first..=self.next).rev().map(Want::Build).collect();
             self.next = first - 1;
             self.window = if self.next > through { (self.window * 2).min(MOST_RECORDS) } else { 1 };

@@ -144,6 +144,9 @@ fn tests(build: &Build) -> BTreeMap<TestName, bool> {
     tests
 }
 
+/// What is said of one of them.
+type Say<T, Said> = fn(&T) -> Said;
+
 /// Puts the facts of two builds side by side.
 #[derive(Default)]
 struct Facing {
@@ -159,7 +162,7 @@ impl Facing {
 
     fn all(&mut self, a: &Facts, b: &Facts) {
         let both = |say: fn(&Facts) -> Option<String>| (say(a), say(b));
-        let said: [(&str, fn(&Facts) -> Option<String>); 10] = [
+        let said: [(&str, Say<Facts, Option<String>>); 10] = [
             ("commit", |facts| git(facts, |git| git.commit.known().cloned())),
             ("changes", |facts| git(facts, changes)),
             ("image", image),
@@ -192,7 +195,7 @@ impl Facing {
         for name in a.iter().chain(b).map(|plugin| plugin.name.as_str()).collect::<BTreeSet<_>>() {
             let (a, b) = (find(a, name), find(b, name));
             let both = |say: fn(&Plugin) -> String| (a.as_ref().map(say), b.as_ref().map(say));
-            let said: [(&str, fn(&Plugin) -> String); 3] = [
+            let said: [(&str, Say<Plugin, String>); 3] = [
                 ("version", |plugin| plugin.version.clone()),
                 ("digest", |plugin| plugin.sha256.clone()),
                 ("grants", |plugin| {
@@ -249,7 +252,10 @@ mod tests {
         facts::Definition,
     };
 
-    fn build(steps: &[(&str, Outcome, &[(&str, Outcome)])]) -> Build {
+    /// A step's name, its outcome, and those of its tests.
+    type Told<'a> = (&'a str, Outcome, &'a [(&'a str, Outcome)]);
+
+    fn build(steps: &[Told<'_>]) -> Build {
         let plan = |name: &str| StepPlan { name: name.into(), ..StepPlan::default() };
         let steps_of = steps.iter().map(|(name, ..)| plan(name)).collect();
         let started = BuildStarted { steps: steps_of, ..BuildStarted::default() };

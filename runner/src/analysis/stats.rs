@@ -202,6 +202,10 @@ fn steps(samples: &[Sample], commits: &Commits<'_>) -> Vec<StepStats> {
     found.into_iter().map(done).collect()
 }
 
+fn key<'s>(sample: &'s Sample, test: &'s TestBrief) -> TestKey<'s> {
+    (&sample.component, &test.step, &test.suite, &test.name)
+}
+
 fn tests(samples: &[Sample], commits: &Commits<'_>) -> Vec<TestStats> {
     let mut found: BTreeMap<TestKey<'_>, (TestStats, Vec<u64>)> = BTreeMap::new();
     for sample in samples {
@@ -210,9 +214,6 @@ fn tests(samples: &[Sample], commits: &Commits<'_>) -> Vec<TestStats> {
         else {
             continue;
         };
-        fn key<'s>(sample: &'s Sample, test: &'s TestBrief) -> TestKey<'s> {
-            (&sample.component, &test.step, &test.suite, &test.name)
-        }
         for test in &tests.bad {
             let (stats, _) = found.entry(key(sample, test)).or_default();
             stats.failures += 1;

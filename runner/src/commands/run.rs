@@ -1,8 +1,11 @@
 //! `dcd run`
 
-use std::{collections::BTreeSet, path::Path};
+use std::{collections::BTreeSet, path::Path, time::Duration};
 
-use tokio::{runtime::Runtime, sync::mpsc};
+use tokio::{
+    runtime::Runtime,
+    sync::{mpsc, watch},
+};
 use uuid::Uuid;
 
 use crate::{
@@ -25,7 +28,10 @@ use crate::{
     },
     engine::{
         BuildEnd, Dispatcher, Options, RunError,
-        ports::backend::{BackendError, Metadata, NewBuild},
+        ports::{
+            Progress,
+            backend::{BackendError, Metadata, NewBuild},
+        },
     },
     error::{CommandError, Exit},
     event::{self, Body, BuildNumbered, BuildStarted, Outcome, StepPlan, UnixMs},
@@ -103,29 +109,10 @@ fn build(
         journal.append(None, started(&pipeline, &context, of)).map_err(|error| journal_error(&error))?;
 
     let usages = plugins.usages();
-    let locks = plugins.history.as_ref().map(HistoryPlugin::another);
-    let (mut replication, leftovers) = match (&plugins.host, plugins.history.take()) {
-        (Some(host), Some(backend)) => {
-            let leftovers = Leftovers::start(host, &backend, &store, &place.id);
-            let build = new_build(&pipeline, &context, opening.at);
-            let (path, progress) = (place.journal(), journal.progress());
-            let replication = Replication::start(host, backend, build, &path, progress, wait);
-            let replication = replication.map_err(|error| CommandError::environment(error.to_string()))?;
-            (Some((replication, unsent)), leftovers)
-        }
-        _ => (None, None),
-    };
-    let (numbered, early) = numbered(
-        runtime,
-        &store,
-        &context,
-        replication.as_mut().map(|(replication, _)| replication),
-        &mut interrupts,
-    )?;
+    let begin = new_build(&pipeline, &context, opening.at);
+    let mut backed = backed(&mut plugins, &store, &place, begin, unsent, journal.progress(), wait)?;
+    let (numbered, early) = numbered(runtime, &store, &context, backed.as_mut(), &mut interrupts)?;
     context.number = numbered.as_ref().map(|numbered| numbered.number);
-    if let (Some(_), Some(number)) = (&replication, context.number) {
-        note_number(&store, &context.component, number, &place.id);
-    }
 
     let opened = numbered.map(Body::BuildNumbered).into_iter();
     let opened: Vec<_> = opened.chain([Body::BuildFacts(Box::new(context.facts.clone()))]).collect();
@@ -152,6 +139,7 @@ fn build(
     for (step, cases) in tests.iter().flatten() {
         steps.results.tested(*step, cases);
     }
+    let locks = backed.as_mut().and_then(|backed| backed.locks.take());
     let lock = steps.lock().map(|lock| lock.map(|lock| kept_by(lock, plugins.host.as_ref(), locks)));
     let Screen { sink, curtain: _curtain } = Screen::open(mode);
     let sinks = std::iter::once(sink).chain(followers).collect();
@@ -160,8 +148,8 @@ fn build(
     for body in opened {
         dispatcher.emit(body).map_err(run_error)?;
     }
-    if let (Some((replication, _)), None) = (&mut replication, number) {
-        replication.tell_late(late_sender);
+    if let (Some(backed), None) = (&mut backed, number) {
+        backed.replication.tell_late(late_sender);
     }
     promptness::ask();
     let ended = runtime.block_on(course.run(dispatcher, specs, lock, interrupts, late)).map_err(run_error);
@@ -172,13 +160,10 @@ fn build(
         runtime.block_on(observers.finish(interrupts));
     }
 
-    let (now, exit) = match replication {
-        Some((replication, unsent)) => replicated(runtime, replication, unsent, end, number, &place.id),
+    let (now, exit) = match backed {
+        Some(backed) => replicated(runtime, backed, end, number, &place.id),
         None => (number, exit(end)),
     };
-    if let Some(leftovers) = leftovers {
-        tell_leftovers(runtime.block_on(leftovers.finish()));
-    }
     if let (None, Some(number)) = (number, now) {
         note_number(&store, &component, number, &place.id);
     }
@@ -212,16 +197,49 @@ fn farewell(
     exit
 }
 
+/// What a build has to do with its history backend.
+struct Backed {
+    replication: Replication,
+    /// The right to send the build.
+    unsent: Option<Unsent>,
+    /// Earlier builds, which are sent beside this one.
+    leftovers: Option<Leftovers>,
+    /// For the build's lock.
+    locks: Option<HistoryPlugin>,
+}
+
+/// Starts what is done beside the build, if the pipeline names a history backend.
+fn backed(
+    plugins: &mut Plugins,
+    store: &Store,
+    place: &BuildDir,
+    build: NewBuild,
+    unsent: Option<Unsent>,
+    progress: watch::Receiver<Progress>,
+    wait: Duration,
+) -> Result<Option<Backed>, CommandError> {
+    let (Some(host), Some(backend)) = (&plugins.host, plugins.history.take()) else { return Ok(None) };
+    let locks = Some(backend.another());
+    let leftovers = Leftovers::start(host, &backend, store, &place.id);
+    let replication = Replication::start(host, backend, build, &place.journal(), progress, wait)
+        .map_err(|error| CommandError::environment(error.to_string()))?;
+    Ok(Some(Backed { replication, unsent, leftovers, locks }))
+}
+
 /// The build's number, and who gave it; or a signal that came while the backend was waited for.
 fn numbered(
     runtime: &Runtime,
     store: &Store,
     context: &BuildContext,
-    replication: Option<&mut Replication>,
+    backed: Option<&mut Backed>,
     interrupts: &mut mpsc::UnboundedReceiver<i32>,
 ) -> Result<(Option<BuildNumbered>, Option<i32>), CommandError> {
-    let (given, early) = if let Some(replication) = replication {
-        backend_number(runtime, replication, interrupts)
+    let (given, early) = if let Some(backed) = backed {
+        let (given, early) = backend_number(runtime, &mut backed.replication, interrupts);
+        if let Some((number, _)) = given {
+            note_number(store, &context.component, number, &context.id);
+        }
+        (given, early)
     } else {
         let number = store.claim_number(&context.component, &context.id);
         (Some((number.map_err(|error| unwritable(&error))?, "journal".to_owned())), None)
@@ -255,19 +273,21 @@ fn note_number(store: &Store, component: &str, number: u64, id: &str) {
 /// Waits for the backend. What the steps did counts first.
 fn replicated(
     runtime: &Runtime,
-    replication: Replication,
-    unsent: Option<Unsent>,
+    backed: Backed,
     end: BuildEnd,
     number: Option<u64>,
     id: &str,
 ) -> (Option<u64>, Exit) {
+    let Backed { replication, unsent, leftovers, .. } = backed;
     let backend = replication.backend().to_owned();
     // The first Ctrl-C stopped the steps, or there was none: now it stops the wait.
     let finished = signal::interrupts().map_err(UploadError::Journal);
     let finished = finished.and_then(|interrupts| runtime.block_on(replication.finish(interrupts)));
-    match finished {
+    let replicated = match finished {
         Ok(number) => {
-            unsent.map(Unsent::sent);
+            if let Some(unsent) = unsent {
+                unsent.sent();
+            }
             (Some(number), exit(end))
         }
         Err(error) => {
@@ -285,7 +305,11 @@ fn replicated(
             };
             (number, exit)
         }
+    };
+    if let Some(leftovers) = leftovers {
+        tell_leftovers(runtime.block_on(leftovers.finish()));
     }
+    replicated
 }
 
 /// Says what became of earlier builds that the backend lacked. `None`: it takes too long to wait for.

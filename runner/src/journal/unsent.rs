@@ -16,7 +16,8 @@ use super::store::{Store, StoreError, io_error};
 pub struct Unsent {
     path: PathBuf,
     /// Locked as long as it is open.
-    _file: File,
+    #[allow(dead_code, reason = "it is only held")]
+    file: File,
 }
 
 impl Unsent {
@@ -44,7 +45,7 @@ impl Store {
         let locked = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive);
         locked.map_err(|error| io_error("lock", &hidden, error.into()))?;
         fs::rename(&hidden, &path).map_err(|error| io_error("create", &path, error))?;
-        Ok(Some(Unsent { path, _file: file }))
+        Ok(Some(Unsent { path, file }))
     }
 
     /// Whether a history backend is to have the build, and lacks it or a part of it.
@@ -72,7 +73,7 @@ impl Store {
         };
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             // Who had it may have removed it in between, and somebody made it anew.
-            Ok(()) => Ok(is_at(&file, &path).then_some(Unsent { path, _file: file })),
+            Ok(()) => Ok(is_at(&file, &path).then_some(Unsent { path, file })),
             Err(Errno::WOULDBLOCK) => Ok(None),
             Err(error) => Err(io_error("lock", &path, error.into())),
         }
@@ -142,6 +143,6 @@ mod tests {
         own.sent();
         let again = store.mark_unsent("a").unwrap().unwrap();
         assert!(!is_at(&opened_before, &path));
-        assert!(is_at(&again._file, &path));
+        assert!(is_at(&again.file, &path));
     }
 }

@@ -116,11 +116,14 @@ impl Host {
     /// Compiles a plugin, or takes its compiled form, to be called with these grants.
     pub(crate) fn compile(&self, located: &Located, grants: Grants) -> Result<Compiled, PluginError> {
         let name = &located.manifest.name;
-        let component = self.component(located)?;
-        let pre = self.links.link(&component).map_err(|error| {
+        let unlinked = |error: wasmtime::Error| {
             PluginError::new(format!("plugin {name} imports what dcd does not have: {}", error.root_cause()))
                 .help("rebuild it with the dcd-plugin-sdk crate of this dcd's version")
-        })?;
+        };
+        // First, as the digest of the compiled form is being made meanwhile.
+        self.links.prepare(&located.imports).map_err(unlinked)?;
+        let component = self.component(located)?;
+        let pre = self.links.link(&component).map_err(unlinked)?;
         let lacking = grants.lacking(&located.manifest);
         let grants = Arc::new(grants);
         Ok(Compiled {

@@ -4,7 +4,7 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use wasmtime::{
@@ -34,7 +34,7 @@ pub(crate) struct Links(Mutex<Known>);
 
 struct Known {
     linker: Linker<Guest>,
-    /// The packages and interfaces that are in it, without their versions.
+    /// What is in it, without versions.
     interfaces: BTreeSet<String>,
 }
 
@@ -43,18 +43,26 @@ impl Links {
         Links(Mutex::new(Known { linker: Linker::new(engine), interfaces: BTreeSet::new() }))
     }
 
-    /// Links a component. What it imports and is not there for plugins is an error.
-    pub(crate) fn link(&self, component: &Component) -> wasmtime::Result<InstancePre<Guest>> {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Known { linker, interfaces } = &mut *known;
-        for (import, _) in component.component_type().imports(component.engine()) {
+    /// Gets ready to link what imports this, such as `wasi:io/streams@0.2.12`.
+    pub(crate) fn prepare(&self, imports: &[String]) -> wasmtime::Result<()> {
+        let Known { linker, interfaces } = &mut *self.known();
+        for import in imports {
             let interface = import.split('@').next().unwrap_or(import);
             if !interfaces.contains(interface) {
                 add(linker, interface)?;
                 interfaces.insert(interface.to_owned());
             }
         }
-        linker.instantiate_pre(component)
+        Ok(())
+    }
+
+    /// Links a component whose imports were prepared. One that is not there for plugins is an error.
+    pub(crate) fn link(&self, component: &Component) -> wasmtime::Result<InstancePre<Guest>> {
+        self.known().linker.instantiate_pre(component)
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

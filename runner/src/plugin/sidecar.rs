@@ -10,9 +10,9 @@ use std::{
     thread,
 };
 
+use ring::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use crate::{
     plugin::{Manifest, PluginError, compiler},
@@ -154,14 +154,16 @@ fn name(path: &Path) -> String {
 }
 
 /// A file's size and SHA-256, without having all of it in memory: that would cost more than reading it.
+///
+/// By ring, which has more processors' own instructions for it than `sha2`: those of ARM, and AVX on an older x86.
 fn digest(path: &Path) -> io::Result<(u64, String)> {
     let mut file = File::open(path)?;
-    let mut sha256 = Sha256::new();
+    let mut sha256 = Context::new(&SHA256);
     let mut buffer = [0; 16 << 10];
     let mut size = 0;
     loop {
         match file.read(&mut buffer)? {
-            0 => return Ok((size, hex(&sha256.finalize()))),
+            0 => return Ok((size, hex(sha256.finish().as_ref()))),
             read => {
                 sha256.update(&buffer[..read]);
                 size += read as u64;

@@ -132,12 +132,12 @@ mod tests {
 
     #[test]
     fn a_line_for_each_who_holds_or_waits() {
-        insta::assert_snapshot!(lock_list(&locks(), Style::PLAIN), @r"
-        LOCK    KEPT BY       STATE    BUILD                         SINCE                     EXPIRES   ID
+        insta::assert_snapshot!(lock_list(&locks(), Style::PLAIN), @r#"
+        LOCK    KEPT BY       STATE    BUILD                        SINCE                     EXPIRES   ID
         deploy  store         held     shop #1\x1b[1m of ada on t0  2027-01-15T08:00:00.500Z  in 42.0s  #1
         deploy  store         waits 1  shop #2\x1b[1m of ada on t0  2027-01-15T08:00:02.000Z  in 42.0s  #2
-        db      this machine  held     shop #3                       2027-01-15T08:00:00.000Z  -         01a2
-        ");
+        db      this machine  held     shop #3                      2027-01-15T08:00:00.000Z  -         01a2
+        "#);
     }
 
     #[test]

@@ -35,6 +35,8 @@ struct Backend {
     with: Value,
     allow: Value,
     secrets: Value,
+    /// Variables of `dcd`'s environment.
+    env: Vec<(&'static str, String)>,
 }
 
 impl Backend {
@@ -46,6 +48,7 @@ impl Backend {
                 "AWS_ACCESS_KEY_ID": { "env": "AWS_ACCESS_KEY_ID" },
                 "AWS_SECRET_ACCESS_KEY": { "env": "AWS_SECRET_ACCESS_KEY" },
             }),
+            env: Vec::new(),
         }
     }
 
@@ -56,7 +59,7 @@ impl Backend {
         std::fs::write(workspace.path().join("backend.json"), config.to_string()).unwrap();
         let plugin = plugin().display().to_string();
         let args = [&["plugin", "test", &plugin, "--config", "backend.json"], args].concat();
-        dcd(workspace.path(), &args)
+        command(workspace.path(), &args).envs(self.env.clone()).output().unwrap()
     }
 
     /// A workspace whose builds are kept there.
@@ -64,12 +67,13 @@ impl Backend {
         let workspace = workspace();
         let pipeline = json!({
             "component": "shop",
+            "lock": "deploy/prod",
             "secrets": self.secrets,
             "plugins": { "history-dynamodb": { "path": plugin(), "allow": self.allow } },
             "history": { "uses": "history-dynamodb", "with": self.with },
             "steps": [
                 { "name": "test", "run": "echo 12 tests passed" },
-                { "name": "deploy", "lock": "deploy/prod", "run": "echo deployed" },
+                { "name": "deploy", "run": "echo deployed" },
             ],
         });
         std::fs::write(workspace.path().join("dcd.json"), pipeline.to_string()).unwrap();
@@ -82,6 +86,10 @@ fn workspace() -> TempDir {
 }
 
 fn dcd(workspace: &Path, args: &[&str]) -> Output {
+    command(workspace, args).output().unwrap()
+}
+
+fn command(workspace: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dcd"));
     command.args(args).current_dir(workspace).env_clear();
     for (name, value) in [
@@ -92,7 +100,8 @@ fn dcd(workspace: &Path, args: &[&str]) -> Output {
     ] {
         command.env(name, value);
     }
-    command.env("HOME", workspace).output().unwrap()
+    command.env("HOME", workspace);
+    command
 }
 
 fn text(output: &Output) -> String {
@@ -153,11 +162,16 @@ fn temporary_credentials_are_used_and_never_shown() {
 
 #[test]
 fn the_usual_variables_say_what_the_configuration_does_not() {
-    let url = server(VARIABLES[0]);
-    let mut backend = Backend::new(&url, &table("variables"));
-    backend.with = json!({ "table": table("variables"), "create_table": true, "endpoint": url });
-    let said = expect(&backend.test(&["--only", "check"]), 2);
-    assert!(said.contains("the table's region is not known"), "{said}");
+    for variable in VARIABLES {
+        let url = server(variable);
+        let mut backend = Backend::new(&url, "");
+        backend.with = json!({ "table": table("variables"), "create_table": true });
+        backend.env = vec![("AWS_REGION", "eu-west-1".into()), ("AWS_ENDPOINT_URL_DYNAMODB", url)];
+        let said = expect(&backend.test(&["--only", "check"]), 3);
+        assert!(said.contains("the table's region is not known"), "{said}");
+        backend.allow["env"] = json!(["AWS_*"]);
+        expect(&backend.test(&["--only", "check"]), 0);
+    }
 }
 
 #[test]

@@ -8,8 +8,11 @@
 //! ```
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
+mod dynamodb;
 mod harness;
 mod history_dir;
+mod postgres;
+mod s3;
 // The other tests' workspace and words; not all of them are needed here.
 #[allow(dead_code, unused_imports)]
 #[path = "../it/support/mod.rs"]

@@ -141,8 +141,9 @@ fn builds(component: &Path) -> Vec<Kept> {
 fn events(directory: &Path) -> (Vec<Record>, u64) {
     let mut records: BTreeMap<u64, Record> = BTreeMap::new();
     let mut doubled = 0;
-    for name in names(directory).into_iter().filter(|name| name.ends_with(".jsonl") && !name.starts_with('.'))
-    {
+    for name in names(directory).into_iter().filter(|name| {
+        Path::new(name).extension().is_some_and(|end| end == "jsonl") && !name.starts_with('.')
+    }) {
         for line in fs::read_to_string(directory.join(name)).unwrap().lines() {
             let record = record(line);
             match records.get(&record.seq) {

@@ -21,9 +21,10 @@ impl Disk {
         let mount =
             Command::new("mount").args(["-t", "tmpfs", "-o", "size=64m,mode=755", "none"]).arg(path).output();
         let mount = mount.map_err(|error| format!("mount: {error}"))?;
-        match mount.status.success() {
-            true => Ok(Disk { path: path.to_owned() }),
-            false => Err(String::from_utf8_lossy(&mount.stderr).trim().to_owned()),
+        if mount.status.success() {
+            Ok(Disk { path: path.to_owned() })
+        } else {
+            Err(String::from_utf8_lossy(&mount.stderr).trim().to_owned())
         }
     }
 

@@ -1,6 +1,6 @@
 //! Chance that comes the same way again.
 
-/// Numbers that follow from a seed (SplitMix64), on every machine and with every version of every crate.
+/// Numbers that follow from a seed (`SplitMix64`), on every machine and with every version of every crate.
 pub(crate) struct Random(u64);
 
 impl Random {

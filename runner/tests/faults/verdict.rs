@@ -72,12 +72,11 @@ pub(crate) fn judge(field: &Field, happened: &Happened, kept: &[Kept]) -> Verdic
     verdict.numbers(kept);
     for (id, journal) in &journals {
         verdict.journalled += journal.records.len() as u64;
-        match by_run.get(id.as_str()) {
-            Some(build) => verdict.same(id, journal, build),
-            None => {
-                verdict.lost += journal.records.len() as u64;
-                verdict.wrong(format!("the backend lacks {id} of workspace {}", journal.workspace));
-            }
+        if let Some(build) = by_run.get(id.as_str()) {
+            verdict.same(id, journal, build);
+        } else {
+            verdict.lost += journal.records.len() as u64;
+            verdict.wrong(format!("the backend lacks {id} of workspace {}", journal.workspace));
         }
     }
     for ran in &happened.runs {

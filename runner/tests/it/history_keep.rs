@@ -53,7 +53,7 @@ fn what_was_changed_in_a_journal_is_named() {
     assert!(run.expect(0).out.starts_with("whole   shop #1 ("), "{}", run.out);
     let journal = &project.journals()[0];
     let bytes = fs::read(journal).unwrap();
-    let place = bytes.windows(6).position(|part| part == b"second").unwrap();
+    let place = bytes.windows(7).position(|part| part == b"second\n").unwrap();
     let all = records(&bytes);
     let second = all.iter().position(|(start, end)| (*start..*end).contains(&place)).unwrap();
     let changed = |change: &dyn Fn(&mut Vec<u8>)| {

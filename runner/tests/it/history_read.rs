@@ -205,7 +205,18 @@ fn what_differs_between_two_builds() {
     project.write("report.xml", report("<failure message='1 is not 2'/>"));
     project.run(&["run"]).expect(1);
     let diff = project.run(&["history", "diff", "2", "latest"]);
-    insta::assert_snapshot!(diff.expect(10).out, @"");
+    insta::assert_snapshot!(diff.expect(10).out, @r#"
+    shop #2 -> shop #3
+      outcome        success -> failure
+      changes        none -> [SHA]
+      took           [TOOK] -> [TOOK]
+
+    Steps
+      ! test: success [TOOK] -> failure [TOOK]
+
+    Newly failing tests
+      test cart adds
+    "#);
     let diff = project.run(&["history", "diff", "3", "2", "--json"]);
     let diff: Value = serde_json::from_slice(&diff.expect(10).stdout).unwrap();
     assert_eq!((&diff["different"], &diff["a"]["number"]), (&json!(true), &json!(3)));

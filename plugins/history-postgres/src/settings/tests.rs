@@ -5,6 +5,7 @@ use super::*;
 const PEM: &str = "-----BEGIN CERTIFICATE-----\n";
 
 /// What comes of a configuration, with these variables.
+#[allow(clippy::needless_pass_by_value, reason = "so a test's `json!` reads best")]
 fn settled(config: serde_json::Value, variables: &[(&str, &str)]) -> Result<Target, Error> {
     let variables: BTreeMap<_, _> = variables.iter().copied().collect();
     let config = dcd_plugin_sdk::parse(&config.to_string())?;
@@ -24,6 +25,7 @@ fn settled(config: serde_json::Value, variables: &[(&str, &str)]) -> Result<Targ
     )
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "so a test's `json!` reads best")]
 fn wrong(config: serde_json::Value, variables: &[(&str, &str)]) -> String {
     match settled(config, variables) {
         Ok(target) => panic!("settled as {}", target.place()),

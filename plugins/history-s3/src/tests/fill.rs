@@ -35,7 +35,8 @@ fn component_of(dir: &Path, component: &str, many: u64, records: u64) -> Tested 
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let now = u64::try_from(now.as_millis()).unwrap_or_default();
     let through = many.saturating_sub(LOOSE);
-    let mut index = Index { highest: many, through, ..Index::new(component) };
+    let mut index = Index::new(component);
+    (index.highest, index.through) = (many, through);
     let mut entries: Vec<Entry> = Vec::new();
     let bucket = Bucket::default().open()?;
     for number in 1..=many {
@@ -85,7 +86,13 @@ fn record(bucket: &HistoryS3, component: &str, number: u64, started_at: u64) -> 
     let mut record = Record::new(&new, number, started_at)?;
     let status = if number.is_multiple_of(9) { Status::Failure } else { Status::Success };
     let lease = record.lease.token.clone();
-    write::finish(&bucket.store, &mut record, &lease, 0, (status, started_at + 45_000, &summary.to_string()))?;
+    write::finish(
+        &bucket.store,
+        &mut record,
+        &lease,
+        0,
+        (status, started_at + 45_000, &summary.to_string()),
+    )?;
     Ok(record)
 }
 

@@ -87,3 +87,23 @@ fn segments_cost_little_and_save_much() -> Tested {
     assert_eq!(bucket.requests().len(), 6);
     Ok(())
 }
+
+#[test]
+fn components_that_rest_cost_a_list_little() -> Tested {
+    let bucket = Bucket::default();
+    for component in 0..10 {
+        for run in 1..=20 {
+            let at = 1000 * (component * 100 + run);
+            whole(&bucket.open()?, &format!("c{component}"), &run.to_string(), at)?;
+        }
+    }
+    bucket.requests();
+    let list = bucket.open()?.list_builds(any(), page(30))?;
+    let newest: Vec<_> =
+        list.items.iter().map(|build| (build.id.component.as_str(), build.id.number)).collect();
+    assert_eq!((newest[0], newest[19], newest[29]), (("c9", 20), ("c9", 1), ("c8", 11)));
+    let requests = bucket.requests();
+    let segments = requests.iter().filter(|request| request.contains("segments/")).count();
+    assert_eq!((requests.len(), segments), (1 + 10 + 20 + 2, 2), "{requests:?}");
+    Ok(())
+}

@@ -89,11 +89,10 @@ pub(super) fn build(builds: &mut Builds, build: Summary) -> Result<Checked, Comm
         let unsent = builds.store().is_unsent(&record.id);
         checked.take(Place::Backend, &walk, &Expected { running: running || unsent, record: Some(&record) });
         if let Some(journal) = &journal {
-            checked.problems.extend(disagreement(
-                &journal.hashes,
-                &walk.hashes,
-                running || unsent || checked.running,
-            ));
+            // Where reading ended early, that is said, and what follows cannot be compared.
+            let is_partial =
+                running || unsent || checked.running || journal.broken.is_some() || walk.broken.is_some();
+            checked.problems.extend(disagreement(&journal.hashes, &walk.hashes, is_partial));
         }
         if journal.is_none() {
             checked.build = summary;
@@ -179,14 +178,14 @@ impl Checked {
 }
 
 /// The first event that journal and backend have differently, or that one of them lacks.
-fn disagreement(journal: &[Hash], backend: &[Hash], growing: bool) -> Option<Problem> {
+fn disagreement(journal: &[Hash], backend: &[Hash], partial: bool) -> Option<Problem> {
     let problem =
         |event: usize, message: String| Problem { place: Place::Both, event: Some(event as u64), message };
     let common = journal.iter().zip(backend);
     if let Some(event) = common.clone().position(|(journal, backend)| journal != backend) {
         return Some(problem(event, format!("event {event} is not the same in both")));
     }
-    (journal.len() != backend.len() && !growing).then(|| {
+    (journal.len() != backend.len() && !partial).then(|| {
         let (journal, backend) = (journal.len(), backend.len());
         problem(
             journal.min(backend),
@@ -202,8 +201,8 @@ mod tests {
     #[test]
     fn what_both_have_must_be_the_same() {
         let hashes = |bytes: &[u8]| bytes.iter().map(|byte| Hash([*byte; 32])).collect::<Vec<_>>();
-        let event = |journal: &[u8], backend: &[u8], growing| {
-            disagreement(&hashes(journal), &hashes(backend), growing).and_then(|problem| problem.event)
+        let event = |journal: &[u8], backend: &[u8], partial| {
+            disagreement(&hashes(journal), &hashes(backend), partial).and_then(|problem| problem.event)
         };
         assert_eq!(event(&[1, 2, 3], &[1, 2, 3], false), None);
         assert_eq!(event(&[1, 2, 3], &[1, 9, 3], false), Some(1));

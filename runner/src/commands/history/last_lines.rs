@@ -64,7 +64,7 @@ mod tests {
         for piece in pieces {
             last.push((), Bytes::copy_from_slice(piece.as_bytes()));
         }
-        last.take().into_iter().map(|(_, bytes)| String::from_utf8(bytes.to_vec()).unwrap()).collect()
+        last.take().into_iter().map(|((), bytes)| String::from_utf8(bytes.to_vec()).unwrap()).collect()
     }
 
     #[test]

@@ -102,6 +102,7 @@ impl Locks for Script {
     }
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "as a backend answers")]
 fn is_at(tickets: &[&str]) -> Answer<Option<Lock>> {
     Ok(Some(queue(tickets)))
 }
