@@ -56,7 +56,7 @@ impl Postgres {
         let data = server.data();
         let made = server
             .command("initdb")
-            .args(["-A", "trust", "-U", "dcd", "-E", "UTF8", "--locale=C", "-D"])
+            .args(["--no-sync", "-A", "trust", "-U", "dcd", "-E", "UTF8", "--locale=C", "-D"])
             .arg(&data)
             .output()
             .unwrap();
