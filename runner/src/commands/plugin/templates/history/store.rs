@@ -9,7 +9,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use dcd_plugin_sdk::history::Event;
 use dcd_plugin_sdk::{Error, Help as _, serde_json};
@@ -19,6 +19,8 @@ use serde::{Serialize, de::DeserializeOwned};
 const OLD: u64 = 60_000;
 /// How many versions are made until old ones are looked for.
 const SWEEP: u64 = 32;
+/// How long a writer tries to be the next one.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub(crate) struct Store {
@@ -70,17 +72,18 @@ impl Store {
     {
         let directory = self.document(name);
         fs::create_dir_all(&directory).context(format!("cannot create {}", directory.display()))?;
-<<<<<<< HEAD
-        let mut tries: u32 = 0;
-=======
-        let mut tries = 0;
->>>>>>> next
+        let (start, mut tries) = (Instant::now(), 0_u32);
         loop {
             let (version, before): (u64, T) = self.newest(name)?;
             let mut document = before.clone();
             let result = change(&mut document, self.now()?);
             if document == before || put(&directory, version + 1, &document)? {
                 return Ok(result);
+            }
+            if start.elapsed() > PATIENCE {
+                return Err(Error::unavailable(format!(
+                    "others change {name} all the time"
+                )));
             }
             // The more there are that want to, the longer each waits: else most of what they write is for nothing.
             tries += 1;
