@@ -9,7 +9,7 @@ use std::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::harness::{installed, installed_file};
+use crate::{harness::installed_file, support::installed};
 
 const VARIABLES: [&str; 2] = ["DCD_TEST_DYNALITE", "DCD_TEST_DYNAMO_MOTO"];
 

@@ -1,15 +1,10 @@
 //! What the tests of every backend do with it.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-    time::UNIX_EPOCH,
-};
+use std::{fs, process::Command};
 
 use serde_json::{Value, json};
 
-use crate::support::{Project, plugin_file};
+use crate::support::{Project, installed};
 
 /// A backend, and how it is opened, in a test and in a pipeline.
 #[derive(Clone, Debug)]
@@ -124,27 +119,6 @@ impl Backend {
         fs::remove_dir_all(first.path().join(".dcd")).unwrap();
         assert_eq!(first.logs(&["1"]), second.logs(&["1"]));
     }
-}
-
-/// A directory with the plugin, installed once for all tests: this `dcd` would take seconds to compile it, each time.
-pub(crate) fn installed(plugin: &str) -> PathBuf {
-    let (dcd, wasm) = (Path::new(env!("CARGO_BIN_EXE_dcd")), plugin_file(plugin));
-    let made = |file: &Path| {
-        let modified = fs::metadata(file).unwrap().modified().unwrap();
-        modified.duration_since(UNIX_EPOCH).unwrap().as_nanos()
-    };
-    let all = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let place = all.join(format!("{plugin}-{}-{}", made(dcd), made(&wasm)));
-    if !place.exists() {
-        let fresh = tempfile::tempdir_in(all).unwrap();
-        let mut install = Command::new(dcd);
-        install.args(["plugin", "install", "--dir"]).arg(fresh.path()).arg(&wasm);
-        let done = install.output().unwrap();
-        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-        // Another test may have been quicker.
-        let _ = fs::rename(fresh.path(), &place);
-    }
-    place
 }
 
 /// The plugin's file there, which `dcd plugin test` takes.

@@ -5,7 +5,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::harness::{installed, installed_file};
+use crate::{harness::installed_file, support::installed};
 
 /// What no server does that lets two writers make the same object: s3s-fs.
 const RACES: [&str; 2] = ["numbers-race", "lock-race"];

@@ -11,7 +11,7 @@ pub(crate) fn sharing(with: Option<&Project>, scripts: &[&str]) -> Project {
     let project = Project::new();
     let shared = with.map_or_else(|| shared(&project), shared);
     fs::create_dir_all(&shared).unwrap();
-    let project = project.granted("history-dir", &json!({ "fs": [{ "path": shared, "access": "rw" }] }));
+    let project = project.installed("history-dir", &json!({ "fs": [{ "path": shared, "access": "rw" }] }));
     let step = |(index, script): (usize, &&str)| json!({ "name": format!("s{index}"), "run": script });
     let steps: Vec<_> = scripts.iter().enumerate().map(step).collect();
     let history = json!({ "uses": "history-dir", "with": { "path": shared } });

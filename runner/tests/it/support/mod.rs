@@ -7,7 +7,8 @@ mod server;
 mod terminal;
 
 pub(crate) use normal::Cleaner;
-pub(crate) use project::{Output, Project, plugin_file};
+#[allow(unused_imports, reason = "`installed` is for the tests of the backends")]
+pub(crate) use project::{Output, Project, installed, plugin_file};
 pub(crate) use running::Running;
 pub(crate) use server::{Answer, Server};
 pub(crate) use terminal::screen;

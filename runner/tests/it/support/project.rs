@@ -6,6 +6,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    time::UNIX_EPOCH,
 };
 
 use serde_json::{Value, json};
@@ -79,6 +80,13 @@ impl Project {
     /// [`Project::plugin`], with what it is allowed.
     pub(crate) fn granted(self, name: &str, allow: &Value) -> Self {
         self.limited(name, allow, &json!({}))
+    }
+
+    /// A plugin that is installed, and so costs no time to compile; the only one of the project.
+    pub(crate) fn installed(mut self, name: &str, allow: &Value) -> Self {
+        self.plugins.insert(name.to_owned(), json!({ "allow": allow }));
+        let directory = installed(name);
+        self.env("DCD_PLUGIN_PATH", directory.to_str().unwrap())
     }
 
     /// [`Project::granted`], with limits.
@@ -237,4 +245,25 @@ impl Output {
         assert_eq!(self.code, code, "stdout:\n{}\nstderr:\n{}", self.out, self.err);
         self
     }
+}
+
+/// A directory with the plugin, installed once for all tests: this `dcd` would take seconds to compile it, each time.
+pub(crate) fn installed(plugin: &str) -> PathBuf {
+    let (dcd, wasm) = (Path::new(env!("CARGO_BIN_EXE_dcd")), plugin_file(plugin));
+    let made = |file: &Path| {
+        let modified = fs::metadata(file).unwrap().modified().unwrap();
+        modified.duration_since(UNIX_EPOCH).unwrap().as_nanos()
+    };
+    let all = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let place = all.join(format!("{plugin}-{}-{}", made(dcd), made(&wasm)));
+    if !place.exists() {
+        let fresh = tempfile::tempdir_in(all).unwrap();
+        let mut install = Command::new(dcd);
+        install.args(["plugin", "install", "--dir"]).arg(fresh.path()).arg(&wasm);
+        let done = install.output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        // Another test may have been quicker.
+        let _ = fs::rename(fresh.path(), &place);
+    }
+    place
 }
