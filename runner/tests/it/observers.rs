@@ -72,10 +72,10 @@ fn no_misdeed_harms_the_build() {
 
     warning: observer plugin fixture-observer: the fixture fails in close, as it was told
 
-    warning: observer plugin fixture-observer failed in `open`: it panicked: the fixture panics in open, as it was told (at fixture-observer/src/lib.rs:38)
+    warning: observer plugin fixture-observer failed in `open`: it panicked: the fixture panics in open, as it was told (at fixture-observer/src/lib.rs:41)
     help: report it to the plugin's author
 
-    warning: observer plugin fixture-observer failed in `observe`: it panicked: the fixture panics in observe, as it was told (at fixture-observer/src/lib.rs:38)
+    warning: observer plugin fixture-observer failed in `observe`: it panicked: the fixture panics in observe, as it was told (at fixture-observer/src/lib.rs:41)
     help: report it to the plugin's author
     "#);
 }
