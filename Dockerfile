@@ -4,14 +4,15 @@
 #   docker build -t dcd-plugins --target plugins .
 #
 # RUST_IMAGE is any image with rustup's Rust 1.95 and a C compiler for musl: rust:1.95-alpine
-# as it is, or a Debian-like one with musl-tools (scripts/docker/rust-image makes one).
+# as it is, or a Debian-like one with musl-tools and clang (scripts/docker/rust-image makes one).
 # No "syntax" line and no "RUN --mount": the classic builder and offline engines build it too.
 ARG RUST_IMAGE=rust:1.95-alpine
 
 # The plugins come first: the builder without BuildKit makes every stage up to the one that is wanted.
 FROM ${RUST_IMAGE} AS build-plugins
 WORKDIR /src/plugins
-RUN if command -v apk >/dev/null; then apk add --no-cache gcc musl-dev; fi \
+# clang compiles the C in ring for WebAssembly.
+RUN if command -v apk >/dev/null; then apk add --no-cache clang gcc musl-dev; fi \
  && rustup target add wasm32-wasip2
 COPY wit /src/wit
 COPY plugin-sdk /src/plugin-sdk

@@ -175,7 +175,7 @@ pub(crate) fn journal(data: &[u8]) {
 }
 
 fn framed(mut data: &[u8]) -> Vec<u8> {
-    let mut file = b"dcd-jrnl\x01\0\0\0".to_vec();
+    let mut file = b"dcd-jrnl\x02\0\0\0".to_vec();
     file.extend_from_slice(&crc32fast::hash(&file).to_le_bytes());
     while let Some((length, rest)) = data.split_first_chunk::<2>() {
         let (body, rest) = rest.split_at(usize::from(u16::from_le_bytes(*length)).min(rest.len()));

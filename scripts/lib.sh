@@ -18,6 +18,9 @@ unset CARGO_TARGET_DIR CARGO_BUILD_TARGET RUSTFLAGS
 # The test binaries that need an engine, as nextest names them. A pattern, so that one may be missing.
 # shellcheck disable=SC2034  # for the scripts that source this
 container_tests='binary(/^(e2e|identity)$/)'
+# Those that need the servers of scripts/servers.
+# shellcheck disable=SC2034  # for the scripts that source this
+server_tests='(binary(/^backends$/) and not test(/^history_dir::/))'
 
 say() { printf '%s: %s\n' "$name" "$*" >&2; }
 die() {

@@ -6,9 +6,11 @@
 mod adapter;
 mod filter;
 mod prune;
+mod queue;
 
 pub use adapter::HistoryAdapter;
 pub use prune::prune;
+pub use queue::LockQueue;
 
 pub use crate::bindings::history::dcd::plugin::build_types::{Build, BuildId, Event, Payload, Status};
 pub use crate::bindings::history::exports::dcd::plugin::history::{
@@ -103,6 +105,7 @@ pub trait HistoryBackend: Sized + 'static {
     ///
     /// Locks are optional, all four methods or none; put `locks` into [`FEATURES`](Self::FEATURES) when they are
     /// implemented. Places whose time is over are not in the queue any more, by a clock that all callers share.
+    /// [`LockQueue`] has the rules, for a backend that keeps a queue as one value.
     fn acquire_lock(&self, name: &str, ticket: &str, owner: &str, ttl_ms: u32) -> Result<Lock, Error> {
         let _ = (name, ticket, owner, ttl_ms);
         Err(Error::Unsupported("locks".into()))

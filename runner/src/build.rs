@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde::Serialize;
 
 use crate::{
+    chain::Hash,
     event::{
         Artifact, AttemptFinished, Body, BuildStarted, Event, Outcome, PluginUsed, Problem, StepPlan,
         TestCase, UnixMs,
@@ -44,8 +45,14 @@ pub struct Build {
     pub steps: Vec<Step>,
     /// The id of the build that this one takes up again.
     pub retry_of: Option<String>,
+    /// The newest event's.
+    pub hash: Hash,
+    /// What its steps printed was dropped.
+    pub pruned: bool,
+    /// What the plugins that do no step made use of, before its end.
+    pub used: Vec<PluginUsed>,
     /// Where each step stands, by its name.
-    places: HashMap<String, usize>,
+    pub(crate) places: HashMap<String, usize>,
 }
 
 /// A step of a build.
@@ -81,6 +88,8 @@ pub struct Step {
     pub artifacts: Vec<Artifact>,
     /// What its test reports say, of the last attempt.
     pub tests: Vec<TestCase>,
+    /// The tests that did not succeed in an attempt before it.
+    pub failed_before: Vec<TestCase>,
 }
 
 /// One try of a step.
@@ -114,6 +123,7 @@ impl Build {
     /// Adds what an event says.
     pub fn apply(&mut self, event: &Event) {
         self.last_event_at = event.at;
+        self.hash = event.hash;
         match &event.body {
             Body::BuildStarted(body) => self.started(body, event.at),
             Body::BuildNumbered(body) => self.number = Some(body.number),
@@ -132,7 +142,8 @@ impl Build {
             }
             Body::AttemptStarted(body) => {
                 if let Some(step) = self.step(event) {
-                    step.tests.clear();
+                    let failed = step.tests.drain(..).filter(TestCase::is_bad);
+                    step.failed_before.extend(failed);
                     step.artifacts.clear();
                     step.attempts.push(Attempt {
                         attempt: body.attempt,
@@ -143,6 +154,10 @@ impl Build {
             }
             Body::StepOutput(bytes) => {
                 self.count_output(event.step.as_deref().unwrap_or_default(), event.at, bytes.len() as u64);
+            }
+            Body::OutputPruned(body) => {
+                self.pruned = true;
+                self.count_output(event.step.as_deref().unwrap_or_default(), event.at, body.bytes);
             }
             Body::AttemptFinished(body) => {
                 if let Some(attempt) = self.step(event).and_then(|step| step.attempts.last_mut()) {
@@ -161,6 +176,7 @@ impl Build {
                     step.kept_attempts = if body.left_out { body.attempts } else { 0 };
                 }
             }
+            Body::PluginUsed(body) if event.step.is_none() => self.used.push(body.clone()),
             Body::PluginUsed(body) => {
                 if let Some(attempt) = self.step(event).and_then(|step| step.attempts.last_mut()) {
                     attempt.used = Some(body.clone());

@@ -1,8 +1,15 @@
 //! What is typed: the commands and their arguments, and nothing else.
 
+mod history;
+
 use std::{path::PathBuf, str::FromStr};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use history::{
+    DiffArgs, ExportArgs, FilterArgs, HistoryCommand, ImportArgs, ListArgs, LogsArgs, OutcomeArg, PruneArgs,
+    ShowArgs, SourceArgs, StatsArgs, SyncArgs, VerifyArgs,
+};
 
 const FIRST_STEPS: &str = "\
 First steps:
@@ -39,6 +46,9 @@ pub enum Command {
     /// Look at builds
     #[command(subcommand, arg_required_else_help = true)]
     History(HistoryCommand),
+    /// Look at the locks that builds hold and wait for
+    #[command(subcommand, arg_required_else_help = true)]
+    Lock(LockCommand),
     /// Look at plugins, and write them
     #[command(subcommand, arg_required_else_help = true)]
     Plugin(PluginCommand),
@@ -275,72 +285,40 @@ pub struct CompletionsArgs {
     pub shell: clap_complete::Shell,
 }
 
-/// `dcd history`
+/// `dcd lock`
 #[derive(Debug, Subcommand)]
-pub enum HistoryCommand {
-    /// List builds, newest first
-    List(ListArgs),
-    /// Show one build: its steps, and what was recorded of where it ran
-    Show(ShowArgs),
-    /// Print what a build's steps printed, byte for byte
-    Logs(LogsArgs),
+pub enum LockCommand {
+    /// List the locks that are held, and who waits for them
+    List(LockListArgs),
+    /// Take a lock of the history backend from the build that holds it, which is then stopped
+    Break(LockBreakArgs),
 }
 
-/// Where to look for builds.
+/// `dcd lock list`
 #[derive(Debug, Args)]
-pub struct SourceArgs {
+pub struct LockListArgs {
     /// The pipeline file whose history backend is asked, too
     #[arg(long, default_value = "dcd.json", value_name = "FILE")]
     pub file: PathBuf,
-    /// Look only at the builds that ran in this workspace
+    /// List only the locks of this machine
     #[arg(long)]
     pub local: bool,
-    /// Only builds of this component
-    #[arg(long, value_name = "NAME")]
-    pub component: Option<String>,
-}
-
-/// `dcd history list`
-#[derive(Debug, Args)]
-pub struct ListArgs {
-    /// How many builds to list
-    #[arg(long, short = 'n', default_value_t = 20, value_name = "N")]
-    pub limit: usize,
     /// Print a JSON array
     #[arg(long)]
     pub json: bool,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub source: SourceArgs,
 }
 
-/// `dcd history show`
+/// `dcd lock break`
 #[derive(Debug, Args)]
-pub struct ShowArgs {
-    /// A number, an id, a unique prefix of an id, or `latest`
-    #[arg(default_value = "latest")]
-    pub build: String,
-    /// Print a JSON object
-    #[arg(long)]
-    pub json: bool,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub source: SourceArgs,
-}
-
-/// `dcd history logs`
-#[derive(Debug, Args)]
-pub struct LogsArgs {
-    /// A number, an id, a unique prefix of an id, or `latest`
-    pub build: String,
-    /// Only this step's output
-    pub step: Option<String>,
-    /// Only this try of the step; without it, all of them one after the other
-    #[arg(long, value_name = "N", requires = "step")]
-    pub attempt: Option<u32>,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub source: SourceArgs,
+pub struct LockBreakArgs {
+    /// The lock's name
+    pub name: String,
+    /// Whose place in the queue to take instead of the holder's: the build's id, or a unique prefix of it
+    #[arg(long, value_name = "ID")]
+    pub ticket: Option<String>,
+    /// The pipeline file whose history backend keeps the lock
+    #[arg(long, default_value = "dcd.json", value_name = "FILE")]
+    pub file: PathBuf,
 }
 
 /// `dcd plugin`
@@ -516,6 +494,15 @@ pub struct PluginTestArgs {
     /// Run only the tests that have this in their names; may be repeated
     #[arg(long, value_name = "TEXT")]
     pub only: Vec<String>,
+    /// Instead of testing the backend, begin so many builds and print their numbers: a racer of `numbers-race`
+    #[arg(long, hide = true, value_name = "N", requires_all = ["component", "workspace"])]
+    pub begin: Option<usize>,
+    /// Whose builds `--begin` begins
+    #[arg(long, hide = true, value_name = "NAME")]
+    pub component: Option<String>,
+    /// What `$WORKSPACE` in the backend's config is for `--begin`
+    #[arg(long, hide = true, value_name = "DIR")]
+    pub workspace: Option<PathBuf>,
     /// Print a JSON object
     #[arg(long)]
     pub json: bool,

@@ -17,6 +17,8 @@ pub enum Exit {
     Environment,
     /// The steps passed, but the history backend does not have the build.
     HistoryNotWritten,
+    /// What was compared differs; what was checked is not as it should be.
+    Difference,
     /// A step took longer than it was allowed to.
     TimedOut,
     /// Ended by this signal.
@@ -32,6 +34,7 @@ impl Exit {
             Exit::Usage => 2,
             Exit::Environment => 3,
             Exit::HistoryNotWritten => 4,
+            Exit::Difference => 10,
             Exit::TimedOut => 124,
             Exit::Signal(signal) => 128_u8.saturating_add(u8::try_from(signal).unwrap_or(127)),
         }

@@ -12,7 +12,10 @@ use std::{
 use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::facts::Facts;
+use crate::{
+    chain::{Envelope, Hash},
+    facts::Facts,
+};
 
 /// The version of this vocabulary, in `build.started`. It rises when a reader of the version before would
 /// misunderstand an event; new kinds and new fields do not raise it.
@@ -73,6 +76,43 @@ pub struct Event {
     pub step: Option<StepName>,
     /// What.
     pub body: Body,
+    /// Binds it to the events before it.
+    pub hash: Hash,
+}
+
+/// An event as it is stored and sent, to the byte, also when its kind is unknown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// See [`Event::seq`].
+    pub seq: u64,
+    /// See [`Event::at`].
+    pub at: UnixMs,
+    /// See [`Body::kind`].
+    pub kind: String,
+    /// See [`Event::step`].
+    pub step: Option<StepName>,
+    /// See [`Body::payload`].
+    pub payload: Payload,
+    /// See [`Event::hash`].
+    pub hash: Hash,
+}
+
+impl Record {
+    /// The event that the record holds.
+    pub fn into_event(self) -> Event {
+        let body = Body::from_parts(&self.kind, self.payload);
+        Event { seq: self.seq, at: self.at, step: self.step, body, hash: self.hash }
+    }
+
+    /// What is hashed besides the payload.
+    pub(crate) fn envelope(&self) -> Envelope<'_> {
+        Envelope {
+            seq: self.seq,
+            at: self.at,
+            kind: &self.kind,
+            step: self.step.as_deref().unwrap_or_default(),
+        }
+    }
 }
 
 /// What happened.
@@ -96,6 +136,8 @@ pub enum Body {
     AttemptStarted(AttemptStarted),
     /// What the running attempt printed, byte for byte, stdout and stderr in their order.
     StepOutput(Bytes),
+    /// What the running attempt printed, of which only this is left.
+    OutputPruned(OutputPruned),
     /// A plugin's diagnostic about itself.
     StepLog(StepLog),
     /// What the plugin that did the running attempt made use of.
@@ -180,15 +222,24 @@ pub struct BuildCancelling {
 }
 
 /// `lock.waiting`
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LockWaiting {
     /// The lock's name.
     pub lock: String,
-    /// Who holds it: for people.
+    /// Who holds it: for people. Empty while that is not known.
     pub holder: String,
     /// Since when.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub since: Option<UnixMs>,
+    /// The history backend that keeps the lock; none: this machine.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub by: Option<String>,
+    /// How many come before this build, the holder included, where they are more than one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub ahead: Option<u64>,
+    /// Why it is not known just now who holds it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub problem: Option<String>,
 }
 
 /// `lock.acquired`
@@ -198,6 +249,12 @@ pub struct LockAcquired {
     pub lock: String,
     /// How long that took.
     pub waited_ms: u64,
+    /// The history backend that keeps the lock; none: this machine.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub by: Option<String>,
+    /// Why it holds on this machine only, where the pipeline names a history backend.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub only_here: Option<String>,
 }
 
 /// `build.finished`
@@ -220,6 +277,21 @@ pub struct BuildFinished {
 pub struct AttemptStarted {
     /// 1 for the first try.
     pub attempt: u32,
+}
+
+/// `step.output` whose bytes were dropped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputPruned {
+    /// How many there were.
+    pub bytes: u64,
+    /// Their digest, in lower-case hex.
+    pub sha256: String,
+}
+
+/// So that no payload of another meaning fits.
+#[derive(Serialize, Deserialize)]
+struct Pruned<T> {
+    pruned: T,
 }
 
 /// `step.log`
@@ -309,6 +381,13 @@ pub struct TestCase {
     /// What the report says about a test that is not a success, cut to a bounded length.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub message: Option<String>,
+}
+
+impl TestCase {
+    /// Whether it says that something is wrong.
+    pub fn is_bad(&self) -> bool {
+        !matches!(self.outcome, Outcome::Success | Outcome::Skip)
+    }
 }
 
 /// `step.shell`
@@ -409,7 +488,7 @@ impl Body {
             Body::BuildCancelling(_) => "build.cancelling",
             Body::BuildFinished(_) => "build.finished",
             Body::AttemptStarted(_) => "attempt.started",
-            Body::StepOutput(_) => STEP_OUTPUT,
+            Body::StepOutput(_) | Body::OutputPruned(_) => STEP_OUTPUT,
             Body::StepLog(_) => "step.log",
             Body::AttemptFinished(_) => "attempt.finished",
             Body::StepFinished(_) => "step.finished",
@@ -433,6 +512,7 @@ impl Body {
             Body::BuildFinished(body) => json(body),
             Body::AttemptStarted(body) => json(body),
             Body::StepOutput(bytes) => Payload::Bytes(bytes.clone()),
+            Body::OutputPruned(body) => json(&Pruned { pruned: body }),
             Body::StepLog(body) => json(body),
             Body::AttemptFinished(body) => json(body),
             Body::StepFinished(body) => json(body),
@@ -445,6 +525,9 @@ impl Body {
     pub fn from_parts(kind: &str, payload: Payload) -> Self {
         let known = match (kind, &payload) {
             (STEP_OUTPUT, Payload::Bytes(bytes)) => return Body::StepOutput(bytes.clone()),
+            (STEP_OUTPUT, Payload::Json(text)) => {
+                parse(text).map(|Pruned { pruned }| Body::OutputPruned(pruned))
+            }
             ("build.started", Payload::Json(text)) => parse(text).map(Body::BuildStarted),
             ("build.numbered", Payload::Json(text)) => parse(text).map(Body::BuildNumbered),
             ("build.facts", Payload::Json(text)) => parse(text).map(Body::BuildFacts),
@@ -490,6 +573,7 @@ mod tests {
             }),
             Body::BuildFacts(Box::default()),
             Body::StepOutput(Bytes::from_static(b"\xff\x00\n")),
+            Body::OutputPruned(OutputPruned { bytes: 3, sha256: "ab".into() }),
         ];
         for body in bodies {
             assert_eq!(Body::from_parts(body.kind(), body.payload()), body);

@@ -1,6 +1,9 @@
 //! `DistributedCD`'s runner.
 
+pub mod analysis;
+pub mod brief;
 pub mod build;
+pub mod chain;
 pub mod cli;
 mod commands;
 pub mod docker;

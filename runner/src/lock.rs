@@ -34,6 +34,40 @@ pub struct Holder {
     /// The id of the build.
     #[serde(default)]
     pub build: String,
+    /// The container that it runs in, if that is known.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub container: Option<String>,
+}
+
+/// A lock that somebody holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalLock {
+    /// Its name.
+    pub name: String,
+    /// In the order in which they asked. Who is first holds the lock.
+    pub queue: Vec<LocalPlace>,
+}
+
+/// A place in the queue for a lock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalPlace {
+    /// Whose it is.
+    pub holder: Holder,
+    /// The process that asked, by its number where it runs. 0 when it is not known.
+    pub process: u32,
+    /// Open in that process, and in all that it left behind: they hold the place.
+    pub path: PathBuf,
+}
+
+/// What a ticket says.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    #[serde(flatten)]
+    holder: Holder,
+    #[serde(default)]
+    lock: String,
+    #[serde(default)]
+    process: u32,
 }
 
 /// A place in the queue for a lock. Given back when it is dropped.
@@ -55,7 +89,8 @@ impl Ticket {
         let path = directory.join(number.to_string());
         let mut file = OpenOptions::new().write(true).create_new(true).open(&path)?;
         rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
-        file.write_all(serde_json::to_string(holder)?.as_bytes())?;
+        let written = Written { holder: holder.clone(), lock: name.to_owned(), process: std::process::id() };
+        file.write_all(serde_json::to_string(&written)?.as_bytes())?;
         owner.give(&path);
         rustix::io::fcntl_setfd(&file, FdFlags::empty())?;
         Ok(Ticket { directory, number, path, locked: file })
@@ -69,8 +104,8 @@ impl Ticket {
                 break;
             }
             let path = self.directory.join(number.to_string());
-            if let Some(holder) = alive(&path)? {
-                return Ok(Some(holder));
+            if let Some(written) = alive(&path)? {
+                return Ok(Some(written.holder));
             }
             let _ = fs::remove_file(&path);
         }
@@ -85,6 +120,36 @@ impl Drop for Ticket {
         let _ = fs::remove_file(&self.path);
         let _ = rustix::fs::flock(&self.locked, FlockOperation::Unlock);
     }
+}
+
+/// The locks in `directory` that somebody holds, by name.
+pub fn held(directory: &Path, owner: Owner) -> io::Result<Vec<LocalLock>> {
+    let mut locks = Vec::new();
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(locks),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        if !entry.file_type()?.is_dir() {
+            continue;
+        }
+        let directory = entry.path();
+        let _queue = queue(&directory, owner)?;
+        let mut lock = LocalLock { name: String::new(), queue: Vec::new() };
+        for number in tickets(&directory)? {
+            let path = directory.join(number.to_string());
+            if let Some(Written { holder, lock: name, process }) = alive(&path)? {
+                lock.name = name;
+                lock.queue.push(LocalPlace { holder, process, path });
+            }
+        }
+        if !lock.queue.is_empty() {
+            locks.push(lock);
+        }
+    }
+    locks.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(locks)
 }
 
 fn queue(directory: &Path, owner: Owner) -> io::Result<File> {
@@ -105,8 +170,8 @@ fn tickets(directory: &Path) -> io::Result<Vec<u64>> {
     Ok(numbers)
 }
 
-/// Whose ticket it is, unless its process is gone.
-fn alive(path: &Path) -> io::Result<Option<Holder>> {
+/// What the ticket says, unless its process is gone.
+fn alive(path: &Path) -> io::Result<Option<Written>> {
     let mut file = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         file => file?,
@@ -116,7 +181,16 @@ fn alive(path: &Path) -> io::Result<Option<Holder>> {
         Err(Errno::WOULDBLOCK) => {
             let mut text = String::new();
             file.read_to_string(&mut text)?;
-            let unknown = || Holder { who: "another build".to_owned(), since: 0, build: String::new() };
+            let unknown = || Written {
+                holder: Holder {
+                    who: "another build".to_owned(),
+                    since: 0,
+                    build: String::new(),
+                    container: None,
+                },
+                lock: String::new(),
+                process: 0,
+            };
             Ok(Some(serde_json::from_str(&text).unwrap_or_else(|_| unknown())))
         }
         Err(error) => Err(error.into()),
@@ -135,7 +209,7 @@ mod tests {
     use super::*;
 
     fn holder(who: &str) -> Holder {
-        Holder { who: who.to_owned(), since: 7, build: String::new() }
+        Holder { who: who.to_owned(), since: 7, build: String::new(), container: None }
     }
 
     #[test]
@@ -166,6 +240,30 @@ mod tests {
         let ticket = Ticket::draw(directory.path(), "x", &holder("b"), owner).unwrap();
         assert_eq!((ticket.number, ticket.ahead(owner).unwrap()), (2, None));
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn who_holds_and_who_waits_is_listed() {
+        let directory = tempfile::tempdir().unwrap();
+        let owner = Owner::of(directory.path());
+        assert_eq!(held(&directory.path().join("none"), owner).unwrap(), []);
+        let draw = |name: &str, who: &str| Ticket::draw(directory.path(), name, &holder(who), owner).unwrap();
+        let (_first, dead, _second) = (draw("prod/b", "a"), draw("prod/b", "dead"), draw("prod/b", "b"));
+        let path = dead.path.clone();
+        drop(dead);
+        fs::write(path, "{}").unwrap();
+        let _other = draw("a", "c");
+        drop(draw("free", "d"));
+        let locks = held(directory.path(), owner).unwrap();
+        let words: Vec<_> = locks
+            .iter()
+            .map(|lock| {
+                assert!(lock.queue.iter().all(|place| place.process == std::process::id()));
+                let who = lock.queue.iter().map(|place| place.holder.who.as_str());
+                format!("{}: {}", lock.name, who.collect::<Vec<_>>().join(" "))
+            })
+            .collect();
+        assert_eq!(words, ["a: c", "prod/b: a b"]);
     }
 
     #[test]

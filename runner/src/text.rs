@@ -39,6 +39,14 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// The bytes that such text stands for; `None` when it is no hex.
+pub fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let digits: Option<Vec<u8>> =
+        text.chars().map(|digit| digit.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect();
+    let pairs = digits.filter(|digits| digits.len() % 2 == 0)?;
+    Some(pairs.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect())
+}
+
 /// The bytes without what could drive a terminal: control characters but line ends and tabs become `\x1b` and
 /// the like, and C1 controls, also in UTF-8, too.
 pub fn harmless(bytes: &[u8]) -> Cow<'_, [u8]> {

@@ -4,7 +4,19 @@
 
 use std::{fs, path::Path};
 
-const CORE: &[&str] = &["build", "event", "facts", "output_file", "pipeline", "redact", "text", "trace"];
+const CORE: &[&str] = &[
+    "analysis",
+    "brief",
+    "build",
+    "chain",
+    "event",
+    "facts",
+    "output_file",
+    "pipeline",
+    "redact",
+    "text",
+    "trace",
+];
 /// What every adapter may use beside the core.
 const SHARED: &[&str] = &["owner"];
 const ADAPTERS: &[&str] = &[

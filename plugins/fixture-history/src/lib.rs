@@ -5,7 +5,7 @@ mod memory;
 mod misdeed;
 
 use dcd_plugin_sdk::history::{
-    Build, BuildFilter, BuildId, BuildPage, Event, EventPage, Grant, Lease, NewBuild, Page, Status,
+    Build, BuildFilter, BuildId, BuildPage, Event, EventPage, Grant, Lease, Lock, NewBuild, Page, Status,
     WriteOutcome,
 };
 use dcd_plugin_sdk::{Error, HistoryBackend};
@@ -48,6 +48,8 @@ pub enum Call {
     Append,
     /// Finishing a build.
     Finish,
+    /// Asking for a lock, and keeping it.
+    Lock,
 }
 
 /// How a call fails.
@@ -59,6 +61,8 @@ pub enum Kind {
     Unavailable,
     /// With the error `denied`, which is not.
     Denied,
+    /// By not having such an operation.
+    Unsupported,
     /// By a trap, which ends the plugin.
     Trap,
     /// By never ending.
@@ -74,6 +78,7 @@ pub struct FixtureHistory {
 
 impl HistoryBackend for FixtureHistory {
     const SUMMARY: &'static str = "Fail on request, for tests";
+    const FEATURES: &'static [&'static str] = &["locks"];
     type Config = Config;
 
     fn open(config: Config) -> Result<Self, Error> {
@@ -112,9 +117,10 @@ impl HistoryBackend for FixtureHistory {
         final_seq: u64,
         status: Status,
         at: u64,
+        summary: String,
     ) -> Result<WriteOutcome, Error> {
         self.misdeed.commit(Call::Finish)?;
-        self.memory.finish(&build, lease, final_seq, status, at)
+        self.memory.finish(&build, lease, final_seq, (status, at, summary))
     }
 
     fn renew_lease(&self, build: BuildId, lease: &str, ttl_ms: u32) -> Result<Option<Lease>, Error> {
@@ -137,6 +143,28 @@ impl HistoryBackend for FixtureHistory {
         limit: u32,
     ) -> Result<EventPage, Error> {
         self.memory.read(&build, step, from_seq, limit)
+    }
+
+    fn prune_output(&self, build: BuildId) -> Result<u64, Error> {
+        self.memory.prune(&build)
+    }
+
+    fn acquire_lock(&self, name: &str, ticket: &str, owner: &str, ttl_ms: u32) -> Result<Lock, Error> {
+        self.misdeed.commit(Call::Lock)?;
+        Ok(self.memory.acquire(name, ticket, owner, ttl_ms))
+    }
+
+    fn renew_lock(&self, name: &str, ticket: &str, ttl_ms: u32) -> Result<Option<Lock>, Error> {
+        self.misdeed.commit(Call::Lock)?;
+        Ok(self.memory.renew_lock(name, ticket, ttl_ms))
+    }
+
+    fn release_lock(&self, name: &str, ticket: &str) -> Result<bool, Error> {
+        Ok(self.memory.release(name, ticket))
+    }
+
+    fn list_locks(&self) -> Result<Vec<Lock>, Error> {
+        Ok(self.memory.locks())
     }
 }
 
@@ -177,16 +205,26 @@ mod tests {
             kind: "k".into(),
             step: None,
             payload: dcd_plugin_sdk::history::Payload::Bytes(vec![0xff]),
+            hash: vec![7; 32],
         };
         assert_eq!(backend.append(id(), token, 0, vec![event(0), event(1)])?, WriteOutcome::Stored(2));
         assert_eq!(backend.append(id(), token, 1, vec![event(1), event(2)])?, WriteOutcome::Stored(3));
         assert_eq!(backend.append(id(), token, 4, vec![event(4)])?, WriteOutcome::Gap(3));
         assert_eq!(backend.append(id(), "other", 3, vec![event(3)])?, WriteOutcome::Fenced);
-        assert_eq!(backend.finish_build(id(), token, 3, Status::Success, 5)?, WriteOutcome::Stored(3));
+        assert_eq!(
+            backend.finish_build(id(), token, 3, Status::Success, 5, "{}".into())?,
+            WriteOutcome::Stored(3)
+        );
         assert_eq!(backend.read_events(id(), None, 1, 9)?.items, [event(1), event(2)]);
         assert_eq!(backend.begin_build(build("a"))?.build.number, 1);
         let page = backend.list_builds(
-            BuildFilter { component: None, statuses: vec![], started_after: None, started_before: None },
+            BuildFilter {
+                component: None,
+                statuses: vec![],
+                started_after: None,
+                started_before: None,
+                metadata: vec![],
+            },
             Page { limit: 5, cursor: None },
         )?;
         assert_eq!(page.items.len(), 1);

@@ -1,16 +1,20 @@
 //! Builds in memory, for as long as the plugin lives.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use dcd_plugin_sdk::Error;
 use dcd_plugin_sdk::history::{
-    Build, BuildFilter, BuildId, BuildPage, Event, EventPage, Grant, Lease, NewBuild, Page, Status,
-    WriteOutcome,
+    Build, BuildFilter, BuildId, BuildPage, Event, EventPage, Grant, Lease, Lock, LockQueue, NewBuild, Page,
+    Status, WriteOutcome, prune,
 };
 
 #[derive(Debug, Default)]
-pub(crate) struct Memory(RefCell<Vec<Kept>>);
+pub(crate) struct Memory {
+    builds: RefCell<Vec<Kept>>,
+    locks: RefCell<BTreeMap<String, LockQueue>>,
+}
 
 #[derive(Debug)]
 struct Kept {
@@ -30,13 +34,13 @@ impl Kept {
     }
 
     fn record(&self) -> Build {
-        Build { next_seq: self.tail(), ..self.build.clone() }
+        Build { next_seq: self.tail(), as_of: now(), ..self.build.clone() }
     }
 }
 
 impl Memory {
     pub(crate) fn begin(&self, new: NewBuild) -> Grant {
-        let mut all = self.0.borrow_mut();
+        let mut all = self.builds.borrow_mut();
         let is_known =
             |kept: &Kept| kept.build.id.component == new.component && kept.build.run_id == new.run_id;
         let index = all.iter().position(is_known).unwrap_or_else(|| {
@@ -48,8 +52,11 @@ impl Memory {
                 started_at: new.started_at,
                 finished_at: None,
                 lease_expires_at: 0,
+                as_of: 0,
                 next_seq: 0,
                 metadata: new.metadata,
+                summary: None,
+                pruned: false,
             };
             all.push(Kept { build, fence: 0, events: Vec::new() });
             all.len() - 1
@@ -85,8 +92,7 @@ impl Memory {
         build: &BuildId,
         lease: &str,
         final_seq: u64,
-        status: Status,
-        at: u64,
+        (status, at, summary): (Status, u64, String),
     ) -> Result<WriteOutcome, Error> {
         self.with(build, |kept| {
             if kept.lease().token != lease {
@@ -97,6 +103,7 @@ impl Memory {
             }
             kept.build.status = status;
             kept.build.finished_at = Some(at);
+            kept.build.summary = Some(summary);
             WriteOutcome::Stored(final_seq)
         })
     }
@@ -122,16 +129,10 @@ impl Memory {
                 cursor.parse().map_err(|_| Error::other("the cursor is not one of this backend's"))?
             }
         };
-        let all = self.0.borrow();
-        let lets_through = |build: &Build| {
-            filter.component.as_ref().is_none_or(|component| build.id.component == *component)
-                && (filter.statuses.is_empty() || filter.statuses.contains(&build.status))
-                && filter.started_after.is_none_or(|after| build.started_at > after)
-                && filter.started_before.is_none_or(|before| build.started_at < before)
-        };
+        let all = self.builds.borrow();
         // The order in which builds began; the cursor is where the next page ends.
         let mut newest_first =
-            all.iter().enumerate().take(end).rev().filter(|(_, kept)| lets_through(&kept.build));
+            all.iter().enumerate().take(end).rev().filter(|(_, kept)| filter.fits(&kept.build));
         let items =
             newest_first.by_ref().take(page.limit.max(1) as usize).map(|(_, kept)| kept.record()).collect();
         let next = newest_first.next().map(|(index, _)| (index + 1).to_string());
@@ -157,14 +158,51 @@ impl Memory {
         })
     }
 
+    pub(crate) fn prune(&self, build: &BuildId) -> Result<u64, Error> {
+        self.with(build, |kept| {
+            if kept.build.status == Status::Running && kept.build.lease_expires_at > now() {
+                return Err(Error::other(format!("build {} is running", build.number)));
+            }
+            kept.build.pruned = true;
+            Ok(kept.events.iter_mut().map(prune).sum())
+        })?
+    }
+
+    pub(crate) fn acquire(&self, name: &str, ticket: &str, owner: &str, ttl_ms: u32) -> Lock {
+        let mut locks = self.locks.borrow_mut();
+        let queue = locks.entry(name.to_owned()).or_default();
+        queue.acquire(ticket, owner, ttl_ms, now());
+        queue.lock(name, now())
+    }
+
+    pub(crate) fn renew_lock(&self, name: &str, ticket: &str, ttl_ms: u32) -> Option<Lock> {
+        let mut locks = self.locks.borrow_mut();
+        let queue = locks.get_mut(name)?;
+        queue.renew(ticket, ttl_ms, now()).then(|| queue.lock(name, now()))
+    }
+
+    pub(crate) fn release(&self, name: &str, ticket: &str) -> bool {
+        self.locks.borrow_mut().get_mut(name).is_some_and(|queue| queue.release(ticket, now()))
+    }
+
+    pub(crate) fn locks(&self) -> Vec<Lock> {
+        let locks = self.locks.borrow();
+        let all = locks.iter().map(|(name, queue)| queue.lock(name, now()));
+        all.filter(|lock| !lock.queue.is_empty()).collect()
+    }
+
     fn with<R>(&self, build: &BuildId, act: impl FnOnce(&mut Kept) -> R) -> Result<R, Error> {
-        let mut all = self.0.borrow_mut();
+        let mut all = self.builds.borrow_mut();
         let kept = all.iter_mut().find(|kept| kept.build.id == *build);
         kept.map(act).ok_or_else(|| Error::not_found(format!("there is no build {}", build.number)))
     }
 }
 
 fn expiry(ttl_ms: u32) -> u64 {
+    now().saturating_add(ttl_ms.into())
+}
+
+fn now() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(now.as_millis()).unwrap_or(u64::MAX).saturating_add(ttl_ms.into())
+    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }

@@ -31,6 +31,7 @@ impl Misdeed {
         match self.config.kind {
             Kind::Unavailable => Err(Error::Unavailable(fault.code("fixture/unavailable"))),
             Kind::Denied => Err(Error::Denied(fault.code("fixture/denied"))),
+            Kind::Unsupported => Err(Error::Unsupported(format!("{call:?}").to_lowercase())),
             Kind::Trap => trap(),
             Kind::Hang => loop {
                 std::thread::sleep(Duration::from_hours(1));

@@ -14,6 +14,9 @@ pub struct Config {
     /// Where to write what it is told: kind, step and payload, a line each.
     #[serde(default)]
     pub file: Option<String>,
+    /// A secret that is got when it is opened.
+    #[serde(default)]
+    pub secret: Option<String>,
     /// The call to misbehave in: `open`, `observe` or `close`.
     #[serde(default)]
     pub at: String,
@@ -66,6 +69,9 @@ impl BuildObserver for Fixture {
 
     fn open(config: Config, build: BuildInfo) -> Result<Self, Error> {
         config.reach("open")?;
+        if let Some(name) = &config.secret {
+            dcd_plugin_sdk::secrets::get(name)?;
+        }
         config.write(&format!("open {} {} {}", build.component, build.pipeline, build.trace_id))?;
         Ok(Fixture { config })
     }
@@ -86,4 +92,7 @@ impl BuildObserver for Fixture {
     }
 }
 
-dcd_plugin_sdk::export_observer!(Fixture, asks: { fs: "to write what it is told" });
+dcd_plugin_sdk::export_observer!(Fixture, asks: {
+    fs: "to write what it is told",
+    secrets: "to get the one that a test names",
+});

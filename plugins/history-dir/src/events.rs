@@ -1,8 +1,9 @@
 //! A build's events, one file per batch; the files' names say what is in them.
 
+use std::fs;
 use std::path::PathBuf;
 
-use dcd_plugin_sdk::history::{Event, EventPage, Payload};
+use dcd_plugin_sdk::history::{Event, EventPage, Payload, prune};
 use dcd_plugin_sdk::{Error, Help as _};
 
 use crate::layout::BuildDir;
@@ -62,17 +63,52 @@ impl Events {
     /// Stores a batch that begins at the tail; the answer is the new tail.
     pub(crate) fn append(&self, events: &[Event]) -> Result<u64, Error> {
         let first = self.tail();
-        let mut lines = Vec::new();
         for (event, seq) in events.iter().zip(first..) {
             if event.seq != seq {
                 let message = format!("an event has the sequence number {} in the place of {seq}", event.seq);
                 return Err(Error::other(message));
             }
-            line::write(event, &mut lines)?;
         }
         let next = first + events.len() as u64;
-        files::replace(&self.dir.join(Batch { first, next, from: first }.name()), &lines)?;
+        self.write(Batch { first, next, from: first }, events)?;
         Ok(next)
+    }
+
+    fn write(&self, batch: Batch, events: &[Event]) -> Result<(), Error> {
+        let mut lines = Vec::new();
+        for event in events {
+            line::write(event, &mut lines)?;
+        }
+        files::replace(&self.dir.join(batch.name()), &lines)
+    }
+
+    /// Drops what the steps printed, file by file. Answers how many bytes.
+    pub(crate) fn prune(&self) -> Result<u64, Error> {
+        let mut dropped = 0;
+        for batch in &self.batches {
+            let text = self.text(*batch)?;
+            let mut events = self.events(*batch, &text, batch.first).collect::<Result<Vec<_>, _>>()?;
+            let mut of_batch = 0;
+            for event in &mut events {
+                let bytes = prune(event);
+                of_batch += bytes;
+                if event.seq >= batch.from {
+                    dropped += bytes;
+                }
+            }
+            if of_batch > 0 {
+                self.write(*batch, &events)?;
+            }
+        }
+        // Other files say again what is in those.
+        for name in files::names(&self.dir)? {
+            let is_unused = |batch: Batch| self.batches.iter().all(|used| used.name() != batch.name());
+            if Batch::parse(&name).is_some_and(is_unused) {
+                let path = self.dir.join(name);
+                fs::remove_file(&path).context(format!("cannot remove {}", path.display()))?;
+            }
+        }
+        Ok(dropped)
     }
 
     pub(crate) fn read(
@@ -85,11 +121,12 @@ impl Events {
         let limit = usize::try_from(limit.max(1)).unwrap_or(usize::MAX);
         let (mut items, mut bytes, mut next) = (Vec::new(), 0, from_seq);
         for batch in self.batches.iter().filter(|batch| batch.next > from_seq) {
-            let from = from_seq.max(batch.from);
-            for event in self.load(*batch)?.into_iter().filter(|event| event.seq >= from) {
+            let text = self.text(*batch)?;
+            for event in self.events(*batch, &text, from_seq.max(batch.from)) {
                 if items.len() >= limit || bytes >= PAGE_BYTES {
                     return Ok(EventPage { items, next_seq: Some(next) });
                 }
+                let event = event?;
                 next = event.seq + 1;
                 if step.is_none() || step == event.step.as_deref() {
                     bytes += size(&event);
@@ -100,19 +137,30 @@ impl Events {
         Ok(EventPage { items, next_seq: (!is_finished).then_some(next) })
     }
 
-    fn load(&self, batch: Batch) -> Result<Vec<Event>, Error> {
-        let path = self.dir.join(batch.name());
-        let text = files::read(&path)?.unwrap_or_default();
-        let events: Vec<Event> = text
-            .split_terminator('\n')
-            .enumerate()
-            .map(|(index, text)| line::read(text).context(format!("{}, line {}", path.display(), index + 1)))
-            .collect::<Result<_, _>>()?;
-        if events.iter().map(|event| event.seq).eq(batch.first..batch.next) {
-            Ok(events)
-        } else {
-            Err(Error::other(format!("{} does not hold the events that its name says", path.display())))
-        }
+    fn text(&self, batch: Batch) -> Result<String, Error> {
+        Ok(files::read(&self.dir.join(batch.name()))?.unwrap_or_default())
+    }
+
+    /// The events of a file from `from` on. Lines before and behind those that are wanted are not read: pages may be
+    /// much shorter than files.
+    fn events<'a>(
+        &'a self,
+        batch: Batch,
+        text: &'a str,
+        from: u64,
+    ) -> impl Iterator<Item = Result<Event, Error>> + 'a {
+        let before = usize::try_from(from - batch.first).unwrap_or(usize::MAX);
+        let mut lines = text.split_terminator('\n').skip(before);
+        (from..batch.next).map(move |seq| {
+            let place =
+                || format!("{}, line {}", self.dir.join(batch.name()).display(), seq - batch.first + 1);
+            let read = line::read(lines.next().unwrap_or_default());
+            let event = read.map_err(|error| error.context(place()))?;
+            if event.seq == seq {
+                return Ok(event);
+            }
+            Err(Error::other(format!("{}: it is event {}, and should be {seq}", place(), event.seq)))
+        })
     }
 }
 

@@ -10,6 +10,8 @@ use crate::files;
 /// A component's directory.
 #[derive(Clone, Debug)]
 pub(crate) struct ComponentDir {
+    /// Where all components are.
+    pub(crate) root: PathBuf,
     pub(crate) name: String,
     path: PathBuf,
 }
@@ -23,7 +25,7 @@ pub(crate) struct BuildDir {
 
 impl ComponentDir {
     pub(crate) fn new(root: &Path, name: &str) -> Self {
-        Self { name: name.to_owned(), path: root.join(encode(name)) }
+        Self { root: root.to_owned(), name: name.to_owned(), path: root.join(encode(name)) }
     }
 
     /// All components that have builds, by name.

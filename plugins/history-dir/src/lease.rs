@@ -1,13 +1,11 @@
 //! Who may write a build: `lease.json`.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use dcd_plugin_sdk::history::Lease;
 use dcd_plugin_sdk::{Error, Help as _, serde_json};
 use serde::{Deserialize, Serialize};
 
-use crate::files;
 use crate::layout::BuildDir;
+use crate::{clock, files};
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Held {
@@ -29,7 +27,7 @@ pub(crate) fn read(dir: &BuildDir) -> Result<Option<Held>, Error> {
 /// Takes the build over from whoever had it.
 pub(crate) fn take(dir: &BuildDir, ttl_ms: u32) -> Result<Lease, Error> {
     let fence = read(dir)?.map_or(0, |held| held.fence) + 1;
-    write(dir, Held { token: files::random()?, fence, expires_at: expiry(ttl_ms) })
+    write(dir, Held { token: files::random()?, fence, expires_at: expiry(dir, ttl_ms)? })
 }
 
 /// Whether this lease is the build's. One that ran out holds until another is given.
@@ -40,7 +38,7 @@ pub(crate) fn is_held(dir: &BuildDir, token: &str) -> Result<bool, Error> {
 /// Prolongs the lease; none when another was given.
 pub(crate) fn renew(dir: &BuildDir, token: &str, ttl_ms: u32) -> Result<Option<Lease>, Error> {
     match read(dir)?.filter(|held| held.token == token) {
-        Some(held) => write(dir, Held { expires_at: expiry(ttl_ms), ..held }).map(Some),
+        Some(held) => write(dir, Held { expires_at: expiry(dir, ttl_ms)?, ..held }).map(Some),
         None => Ok(None),
     }
 }
@@ -50,7 +48,6 @@ fn write(dir: &BuildDir, held: Held) -> Result<Lease, Error> {
     Ok(Lease { token: held.token, fence: held.fence, expires_at: held.expires_at })
 }
 
-fn expiry(ttl_ms: u32) -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(now.as_millis()).unwrap_or(u64::MAX).saturating_add(ttl_ms.into())
+fn expiry(dir: &BuildDir, ttl_ms: u32) -> Result<u64, Error> {
+    Ok(clock::now(&dir.component.root)?.saturating_add(ttl_ms.into()))
 }

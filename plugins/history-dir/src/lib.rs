@@ -8,6 +8,7 @@
 //!                    7/build.json              the build's record
 //!                    7/lease.json              who may write
 //!                    7/events/<a>-<b>.jsonl    the events from sequence number a up to, not including, b
+//! <path>/.locks/<name>/<version>.json          who waits for a lock
 //! ```
 //!
 //! A component's name is written with `%XX` for everything but letters, digits, `-`, `_` and inner dots.
@@ -17,22 +18,26 @@
 //! another name, synced, then linked or renamed. To remove old builds, delete their directories but keep
 //! `numbers`, or numbers will be given again.
 //!
+//! Times that several runners have to agree on are the file system's: see [`clock`].
+//!
 //! One run is begun by one runner at a time; that a runner repeats `begin-build`, also after a crash, is
 //! expected.
 
 mod begin;
+mod clock;
 mod events;
 mod files;
 mod layout;
 mod lease;
 mod line;
 mod list;
+mod locks;
 mod record;
 
 use std::path::PathBuf;
 
 use dcd_plugin_sdk::history::{
-    Build, BuildFilter, BuildId, BuildPage, Event, EventPage, Grant, Lease, NewBuild, Page, Status,
+    Build, BuildFilter, BuildId, BuildPage, Event, EventPage, Grant, Lease, Lock, NewBuild, Page, Status,
     WriteOutcome,
 };
 use dcd_plugin_sdk::{Error, Fault, Help, HistoryBackend};
@@ -58,6 +63,7 @@ pub struct HistoryDir {
 
 impl HistoryBackend for HistoryDir {
     const SUMMARY: &'static str = "Builds in a directory, such as a shared drive";
+    const FEATURES: &'static [&'static str] = &["locks"];
     type Config = Config;
 
     fn open(config: Config) -> Result<Self, Error> {
@@ -116,6 +122,7 @@ impl HistoryBackend for HistoryDir {
         final_seq: u64,
         status: Status,
         at: u64,
+        summary: String,
     ) -> Result<WriteOutcome, Error> {
         let dir = self.existing(&build)?;
         if !lease::is_held(&dir, lease)? {
@@ -125,7 +132,7 @@ impl HistoryBackend for HistoryDir {
         if final_seq != tail {
             return Ok(WriteOutcome::Gap(tail));
         }
-        record::finish(&dir, status, at)?;
+        record::finish(&dir, status, at, &summary)?;
         Ok(WriteOutcome::Stored(tail))
     }
 
@@ -134,7 +141,7 @@ impl HistoryBackend for HistoryDir {
     }
 
     fn get_build(&self, build: BuildId) -> Result<Option<Build>, Error> {
-        record::build(&BuildDir::new(&self.root, &build.component, build.number))
+        record::build(&BuildDir::new(&self.root, &build.component, build.number), clock::now(&self.root)?)
     }
 
     fn list_builds(&self, filter: BuildFilter, page: Page) -> Result<BuildPage, Error> {
@@ -152,6 +159,37 @@ impl HistoryBackend for HistoryDir {
         // Before the events: one that is finished by now gets no more of them.
         let is_finished = record::read(&dir)?.is_some_and(|record| record.is_finished());
         Events::open(&dir)?.read(step, from_seq, limit, is_finished)
+    }
+
+    fn prune_output(&self, build: BuildId) -> Result<u64, Error> {
+        let dir = self.existing(&build)?;
+        let now = clock::now(&self.root)?;
+        let is_alive = |build: Build| build.status == Status::Running && build.lease_expires_at > now;
+        if record::build(&dir, now)?.is_some_and(is_alive) {
+            return Err(Error::other(format!(
+                "build {} is running: its output is still needed",
+                build.number
+            )));
+        }
+        let dropped = Events::open(&dir)?.prune()?;
+        record::mark_pruned(&dir)?;
+        Ok(dropped)
+    }
+
+    fn acquire_lock(&self, name: &str, ticket: &str, owner: &str, ttl_ms: u32) -> Result<Lock, Error> {
+        locks::acquire(&self.root, name, ticket, owner, ttl_ms)
+    }
+
+    fn renew_lock(&self, name: &str, ticket: &str, ttl_ms: u32) -> Result<Option<Lock>, Error> {
+        locks::renew(&self.root, name, ticket, ttl_ms)
+    }
+
+    fn release_lock(&self, name: &str, ticket: &str) -> Result<bool, Error> {
+        locks::release(&self.root, name, ticket)
+    }
+
+    fn list_locks(&self) -> Result<Vec<Lock>, Error> {
+        locks::list(&self.root)
     }
 }
 

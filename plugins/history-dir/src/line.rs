@@ -41,7 +41,7 @@ fn is_misread(json: &str) -> bool {
     json.contains(['\n', '\r']) || json == "null" || serde_json::from_str::<Quoted>(json).is_ok()
 }
 
-/// One line of an events file. Exactly one of the last three is there.
+/// One line of an events file. Exactly one of `json`, `text` and `base64` is there; `hash` is in hexadecimal digits.
 #[derive(Serialize, Deserialize)]
 struct Line {
     seq: u64,
@@ -55,6 +55,7 @@ struct Line {
     text: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     base64: Option<String>,
+    hash: String,
 }
 
 /// Writes an event as a line.
@@ -67,6 +68,7 @@ pub(crate) fn write(event: &Event, out: &mut Vec<u8>) -> Result<(), Error> {
         json: None,
         text: None,
         base64: None,
+        hash: event.hash.iter().map(|byte| format!("{byte:02x}")).collect(),
     };
     match &event.payload {
         Payload::Json(json) => line.json = Some(Verbatim::new(json)?),
@@ -91,7 +93,13 @@ pub(crate) fn read(line: &str) -> Result<Event, Error> {
         }
         _ => return Err(Error::other("the line needs exactly one of `json`, `text` and `base64`")),
     };
-    Ok(Event { seq: line.seq, at: line.at, kind: line.kind, step: line.step, payload })
+    let hash = bytes(&line.hash).ok_or_else(|| Error::other("`hash` is not in hexadecimal digits"))?;
+    Ok(Event { seq: line.seq, at: line.at, kind: line.kind, step: line.step, payload, hash })
+}
+
+fn bytes(digits: &str) -> Option<Vec<u8>> {
+    let byte = |at| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok();
+    (0..digits.len()).step_by(2).map(byte).collect()
 }
 
 #[cfg(test)]
@@ -113,7 +121,9 @@ mod tests {
         let bytes: [&[u8]; 4] = [b"", b"plain\r\n", b"\xff\x00\x1b", "grüezi \u{2028}".as_bytes()];
         let json = json.iter().map(|text| Payload::Json((*text).to_owned()));
         for payload in json.chain(bytes.iter().map(|bytes| Payload::Bytes(bytes.to_vec()))) {
-            let event = Event { seq: 3, at: 5, kind: "new.kind".into(), step: Some("s".into()), payload };
+            let hash = vec![0, 7, 0xff];
+            let event =
+                Event { seq: 3, at: 5, kind: "new.kind".into(), step: Some("s".into()), payload, hash };
             let mut line = Vec::new();
             write(&event, &mut line)?;
             let text = String::from_utf8_lossy(&line);

@@ -12,7 +12,7 @@ use dcd_plugin_sdk::Error;
 use dcd_plugin_sdk::history::{Build, BuildFilter, BuildPage, Page};
 
 use crate::layout::{ComponentDir, decode, encode};
-use crate::record;
+use crate::{clock, record};
 
 const LONGEST_PAGE: u32 = 1000;
 
@@ -27,10 +27,11 @@ pub(crate) fn list(root: &Path, filter: &BuildFilter, page: &Page) -> Result<Bui
     for component in components {
         queues.extend(Queue::new(component, cursor.as_ref())?);
     }
+    let now = clock::now(root)?;
     let mut items = Vec::new();
     loop {
         for queue in &mut queues {
-            queue.fill(filter)?;
+            queue.fill(filter, now)?;
         }
         queues.retain(|queue| queue.head.is_some());
         if queues.is_empty() {
@@ -69,20 +70,14 @@ impl Queue {
     }
 
     /// Finds the next build that the filter lets through.
-    fn fill(&mut self, filter: &BuildFilter) -> Result<(), Error> {
+    fn fill(&mut self, filter: &BuildFilter, now: u64) -> Result<(), Error> {
         while self.head.is_none() {
             let Some(number) = self.numbers.pop() else { break };
-            self.head =
-                record::build(&self.component.build(number))?.filter(|build| lets_through(filter, build));
+            let build = record::build(&self.component.build(number), now)?;
+            self.head = build.filter(|build| filter.fits(build));
         }
         Ok(())
     }
-}
-
-fn lets_through(filter: &BuildFilter, build: &Build) -> bool {
-    (filter.statuses.is_empty() || filter.statuses.contains(&build.status))
-        && filter.started_after.is_none_or(|after| build.started_at > after)
-        && filter.started_before.is_none_or(|before| build.started_at < before)
 }
 
 fn write_cursor(queues: &[Queue]) -> String {

@@ -20,6 +20,9 @@ pub(crate) struct Record {
     started_at: u64,
     finished_at: Option<u64>,
     metadata: Verbatim,
+    summary: Option<Verbatim>,
+    #[serde(default)]
+    pruned: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +45,8 @@ impl Record {
             started_at: build.started_at,
             finished_at: None,
             metadata: Verbatim::new(&build.metadata)?,
+            summary: None,
+            pruned: false,
         })
     }
 
@@ -76,23 +81,26 @@ fn read_file(path: &Path) -> Result<Option<Record>, Error> {
     }
 }
 
-/// The build's record as the runner wants it.
-pub(crate) fn build(dir: &BuildDir) -> Result<Option<Build>, Error> {
+/// The build's record as the runner wants it, at a time of the [place's clock](crate::clock).
+pub(crate) fn build(dir: &BuildDir, now: u64) -> Result<Option<Build>, Error> {
     let Some(record) = read(dir)? else { return Ok(None) };
     Ok(Some(Build {
         id: BuildId { component: dir.component.name.clone(), number: dir.number },
         lease_expires_at: lease::read(dir)?.map_or(record.started_at, |lease| lease.expires_at),
+        as_of: now,
         next_seq: Events::open(dir)?.tail(),
         run_id: record.run_id,
         status: record.status.into(),
         started_at: record.started_at,
         finished_at: record.finished_at,
         metadata: record.metadata.into_text(),
+        summary: record.summary.map(Verbatim::into_text),
+        pruned: record.pruned,
     }))
 }
 
 /// Ends a build. That it ended already, in the same way, is fine.
-pub(crate) fn finish(dir: &BuildDir, status: Status, at: u64) -> Result<(), Error> {
+pub(crate) fn finish(dir: &BuildDir, status: Status, at: u64, summary: &str) -> Result<(), Error> {
     let Some(mut record) = read(dir)? else {
         return Err(Error::not_found(format!("there is no build {}", dir.number)));
     };
@@ -105,7 +113,18 @@ pub(crate) fn finish(dir: &BuildDir, status: Status, at: u64) -> Result<(), Erro
     }
     record.status = status;
     record.finished_at = Some(at);
+    record.summary = Some(Verbatim::new(summary)?);
     files::replace(&dir.record(), &record.to_json()?)
+}
+
+/// Says that what the steps printed was dropped.
+pub(crate) fn mark_pruned(dir: &BuildDir) -> Result<(), Error> {
+    match read(dir)? {
+        Some(record) if !record.pruned => {
+            files::replace(&dir.record(), &Record { pruned: true, ..record }.to_json()?)
+        }
+        _ => Ok(()),
+    }
 }
 
 impl From<Status> for StatusName {

@@ -32,6 +32,7 @@ fn event(seq: u64) -> Event {
         kind: "step.output".into(),
         step: Some(step.into()),
         payload: Payload::Bytes(vec![0xff, u8::try_from(seq % 256).unwrap_or_default()]),
+        hash: vec![u8::try_from(seq % 256).unwrap_or_default(); 32],
     }
 }
 
@@ -40,7 +41,17 @@ fn events(range: std::ops::Range<u64>) -> Vec<Event> {
 }
 
 fn any() -> BuildFilter {
-    BuildFilter { component: None, statuses: vec![], started_after: None, started_before: None }
+    BuildFilter {
+        component: None,
+        statuses: vec![],
+        started_after: None,
+        started_before: None,
+        metadata: vec![],
+    }
+}
+
+fn finish(store: &HistoryDir, grant: &Grant, seq: u64, status: Status) -> Result<WriteOutcome, Error> {
+    store.finish_build(grant.build.clone(), &grant.lease.token, seq, status, 77, "{ }".into())
 }
 
 #[test]
@@ -71,7 +82,7 @@ fn a_run_keeps_its_number_and_each_begin_takes_the_lease() -> Tested {
     let store = open(&dir)?;
     let build = || first.build.clone();
     assert_eq!(store.append(build(), &first.lease.token, 0, events(0..1))?, WriteOutcome::Fenced);
-    assert_eq!(store.finish_build(build(), &first.lease.token, 0, Status::Success, 9)?, WriteOutcome::Fenced);
+    assert_eq!(finish(&store, &first, 0, Status::Success)?, WriteOutcome::Fenced);
     assert_eq!(store.renew_lease(build(), &first.lease.token, 1)?, None);
     let renewed = store.renew_lease(build(), &again.lease.token, 120_000)?;
     assert!(renewed.is_some_and(|lease| lease.fence == 2 && lease.expires_at > again.lease.expires_at));
@@ -116,16 +127,17 @@ fn appends_are_contiguous_and_repeatable() -> Tested {
     assert!(append(8, events(9..10)).is_err());
 
     let build = || grant.build.clone();
-    let finish = |seq| store.finish_build(build(), &grant.lease.token, seq, Status::Failure, 77);
-    assert_eq!(finish(7)?, WriteOutcome::Gap(8));
-    assert_eq!(finish(8)?, WriteOutcome::Stored(8));
-    assert_eq!(finish(8)?, WriteOutcome::Stored(8));
+    let end = |seq| finish(&store, &grant, seq, Status::Failure);
+    assert_eq!(end(7)?, WriteOutcome::Gap(8));
+    assert_eq!(end(8)?, WriteOutcome::Stored(8));
+    assert_eq!(end(8)?, WriteOutcome::Stored(8));
     assert_eq!(append(3, events(3..8))?, WriteOutcome::Stored(8));
     assert!(append(8, events(8..9)).is_err());
 
     let stored = store.get_build(build())?;
-    let facts = stored.map(|b| (b.status, b.finished_at, b.next_seq, b.run_id, b.metadata));
-    assert_eq!(facts, Some((Status::Failure, Some(77), 8, "a".into(), "{\"sha\":  \"abc\"}".into())));
+    let facts = stored.map(|b| (b.status, b.finished_at, b.next_seq, b.run_id, b.metadata, b.summary));
+    let (metadata, summary) = ("{\"sha\":  \"abc\"}".into(), Some("{ }".into()));
+    assert_eq!(facts, Some((Status::Failure, Some(77), 8, "a".into(), metadata, summary)));
     assert_eq!(store.get_build(BuildId { component: "c".into(), number: 2 })?, None);
     assert!(matches!(
         store.read_events(BuildId { component: "x".into(), number: 1 }, None, 0, 1),
@@ -148,7 +160,7 @@ fn events_are_read_in_pages() -> Tested {
     let page = store.read_events(build(), None, 5, 4)?;
     assert_eq!((page.items, page.next_seq), (events(5..6), Some(6)));
     store.append(build(), token, 6, events(6..7))?;
-    store.finish_build(build(), token, 7, Status::Success, 9)?;
+    finish(&store, &grant, 7, Status::Success)?;
     let page = store.read_events(build(), None, 6, 4)?;
     assert_eq!((page.items, page.next_seq), (events(6..7), None));
     let page = store.read_events(build(), Some("odd"), 0, 2)?;
@@ -236,5 +248,85 @@ fn builds_are_listed_newest_first_while_others_begin() -> Tested {
     let filter = BuildFilter { statuses: vec![Status::Success], ..any() };
     assert_eq!(store.list_builds(filter, Page { limit: 9, cursor: None })?.items, []);
     assert!(store.list_builds(any(), Page { limit: 9, cursor: Some("x".into()) }).is_err());
+    Ok(())
+}
+
+#[test]
+fn output_is_dropped_once_the_build_is_over() -> Tested {
+    let dir = TempDir::new()?;
+    let store = open(&dir)?;
+    let grant = store.begin_build(new_build("c", "a", 1))?;
+    let build = || grant.build.clone();
+    store.append(build(), &grant.lease.token, 0, events(0..4))?;
+    // Somebody else's, who had stored a part of it at the same time.
+    let files = dir.path().join("c/1/events");
+    let names = [
+        "00000000000000000000-00000000000000000004.jsonl",
+        "00000000000000000001-00000000000000000003.jsonl",
+    ];
+    let text = fs::read_to_string(files.join(names[0]))?;
+    fs::write(
+        files.join(names[1]),
+        text.lines().skip(1).take(2).map(|line| format!("{line}\n")).collect::<String>(),
+    )?;
+    assert!(store.prune_output(build()).is_err());
+    finish(&store, &grant, 4, Status::Success)?;
+    assert_eq!((store.prune_output(build())?, store.prune_output(build())?), (8, 0));
+    assert!(!files.join(names[1]).exists());
+    assert!(store.get_build(build())?.is_some_and(|build| build.pruned && build.next_seq == 4));
+    let mut expected = events(0..4);
+    for event in &mut expected {
+        dcd_plugin_sdk::history::prune(event);
+    }
+    assert_eq!(store.read_events(build(), None, 0, 9)?.items, expected);
+    Ok(())
+}
+
+#[test]
+fn racing_writers_all_get_into_the_queue() -> Tested {
+    let dir = TempDir::new()?;
+    let racers: Vec<_> = (0..8)
+        .map(|racer| {
+            let path = dir.path().display().to_string();
+            std::thread::spawn(move || -> Result<(), Error> {
+                let store = HistoryDir::open(Config { path })?;
+                for lap in 0..16 {
+                    let ticket = format!("{racer}-{lap}");
+                    store.acquire_lock("deploy/prod", &ticket, "me", 60_000)?;
+                    if lap > 0 {
+                        assert!(store.release_lock("deploy/prod", &ticket)?);
+                    }
+                }
+                Ok(())
+            })
+        })
+        .collect();
+    for racer in racers {
+        racer.join().map_err(|_| Error::other("a racer panicked"))??;
+    }
+    let locks = open(&dir)?.list_locks()?;
+    assert_eq!((locks.len(), locks[0].name.as_str()), (1, "deploy/prod"));
+    let tickets: BTreeSet<_> = locks[0].queue.iter().map(|place| place.ticket.clone()).collect();
+    assert_eq!(tickets, (0..8).map(|racer| format!("{racer}-0")).collect());
+    Ok(())
+}
+
+#[test]
+fn old_states_of_a_queue_are_removed() -> Tested {
+    let dir = TempDir::new()?;
+    let store = open(&dir)?;
+    for _ in 0..40 {
+        store.acquire_lock("l", "a", "me", 60_000)?;
+    }
+    let files = dir.path().join(".locks/l");
+    for entry in fs::read_dir(&files)? {
+        let long_ago = std::time::SystemTime::now() - std::time::Duration::from_hours(1);
+        fs::File::open(entry?.path())?.set_modified(long_ago)?;
+    }
+    for _ in 0..24 {
+        store.acquire_lock("l", "a", "me", 60_000)?;
+    }
+    assert_eq!(fs::read_dir(&files)?.count(), 24);
+    assert_eq!(store.list_locks()?[0].queue.len(), 1);
     Ok(())
 }

@@ -4,11 +4,11 @@ use tokio::sync::mpsc;
 
 use crate::{
     commands::{
-        locking::{self, LockRequest, Waited},
+        locking::{LockRequest, Waited},
         steps::BuildSteps,
     },
-    engine::{BuildEnd, Dispatcher, LeftOut, Options, RunError, StepSpec},
-    event::{Body, Problem},
+    engine::{BuildEnd, Dispatcher, Late, LeftOut, Options, RunError, StepSpec},
+    event::Problem,
     journal::{JournalError, Writer},
     pipeline::{Pipeline, Step},
 };
@@ -20,6 +20,8 @@ pub(super) struct Course {
     pub(super) unnumbered: bool,
     /// A signal that came before the start.
     pub(super) early: Option<i32>,
+    /// Where it is said that the lock is lost.
+    pub(super) late: mpsc::UnboundedSender<Late>,
 }
 
 impl Course {
@@ -30,27 +32,35 @@ impl Course {
         specs: Vec<StepSpec>,
         lock: Option<Result<LockRequest, Problem>>,
         mut interrupts: mpsc::UnboundedReceiver<i32>,
-        late: mpsc::UnboundedReceiver<Body>,
+        late: mpsc::UnboundedReceiver<Late>,
     ) -> Result<(BuildEnd, Writer), RunError<JournalError>> {
         if self.unnumbered && self.early.is_none() {
             let reason = "the pipeline requires its history backend, which gave no number".to_owned();
             return dispatcher.abandon(reason, interrupts).await;
         }
-        let mut held = None;
+        let (mut held, locked) = (None, lock.is_some());
         if let (Some(lock), None) = (lock, self.early) {
             let waited = match lock {
-                Ok(lock) => locking::wait(&lock, &mut interrupts, |body| dispatcher.emit(body)).await,
+                Ok(lock) => lock.wait(&mut interrupts, |body| dispatcher.emit(body)).await,
                 Err(problem) => Ok(Err(problem.message)),
             };
             match waited? {
-                Ok(Waited::Held(ticket)) => held = Some(ticket),
+                Ok(Waited::Held(mut lock)) => {
+                    lock.watch(self.late.clone());
+                    held = Some(lock);
+                }
                 Ok(Waited::Interrupted(signal)) => self.early = Some(signal),
                 Err(reason) => return dispatcher.abandon(reason, interrupts).await,
             }
         }
         let Course { options, early, .. } = self;
+        // Nothing runs without the lock, not even what cleans up.
+        let times = if locked && held.is_none() { 2 } else { 1 };
+        let early = early.into_iter().flat_map(|signal| vec![signal; times]).collect();
         let ended = dispatcher.run(specs, options, early, interrupts, late).await;
-        drop(held);
+        if let Some(held) = held {
+            held.give_back().await;
+        }
         ended
     }
 }

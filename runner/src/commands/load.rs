@@ -16,7 +16,7 @@ use crate::{
     facts,
     pipeline::{self, Action, Diagnostic, Pipeline, PluginUse},
     plugin::{
-        self, Grants, Host, PluginError,
+        self, Grants, Host, PluginError, Usage,
         backend::HistoryPlugin,
         grants_file,
         locate::{Located, Locator},
@@ -268,6 +268,12 @@ impl Plugins {
     fn starting() -> Self {
         let thread = std::thread::Builder::new().name("plugin-host".to_owned()).spawn(Host::new);
         Plugins { starting: thread.ok(), ..Plugins::default() }
+    }
+
+    /// What those that do no step make use of.
+    pub(super) fn usages(&self) -> Vec<Usage> {
+        let observers = self.observers.iter().map(ObserverPlugin::usage);
+        self.history.iter().map(HistoryPlugin::usage).chain(observers).collect()
     }
 
     fn host(&mut self) -> Result<&Host, PluginError> {

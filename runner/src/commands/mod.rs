@@ -9,6 +9,7 @@ mod doctor;
 mod history;
 mod init;
 mod load;
+mod lock;
 mod locking;
 mod observers;
 mod output;
@@ -26,6 +27,7 @@ mod screen;
 mod secrets;
 mod shell;
 mod steps;
+mod sync;
 mod validate;
 mod values;
 
@@ -47,6 +49,7 @@ pub(crate) fn execute(command: Command) -> Result<Exit, CommandError> {
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Completions(args) => completions::completions(&args),
         Command::History(command) => history::history(command),
+        Command::Lock(command) => lock::lock(command),
         Command::Plugin(command) => plugin::plugin(command),
     }
 }

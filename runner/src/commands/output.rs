@@ -4,6 +4,7 @@ use std::{
     fs::File,
     io::{self, BufWriter, Write},
     os::fd::AsFd,
+    time::Duration,
 };
 
 use rustix::event::{PollFd, PollFlags};
@@ -42,6 +43,14 @@ pub(super) fn is_read() -> bool {
     rustix::event::poll(&mut [PollFd::new(&stdout, PollFlags::OUT)], Some(&now)).is_ok_and(|ready| ready > 0)
 }
 
+/// Waits so long. Whether nobody reads standard output any more: then sooner.
+pub(super) fn closed_within(wait: Duration) -> bool {
+    let stdout = io::stdout();
+    let wait = rustix::event::Timespec::try_from(wait).ok();
+    rustix::event::poll(&mut [PollFd::new(&stdout, PollFlags::empty())], wait.as_ref())
+        .is_ok_and(|ready| ready > 0)
+}
+
 /// Says something on standard error that is no failure.
 pub(super) fn warn(text: &str) {
     say("warning:", text);
@@ -50,6 +59,11 @@ pub(super) fn warn(text: &str) {
 /// Says on standard error what would be better, while all is well.
 pub(super) fn hint(text: &str) {
     say("hint:", text);
+}
+
+/// Says on standard error what happened beside what was asked for.
+pub(super) fn note(text: &str) {
+    say("note:", text);
 }
 
 fn say(headline: &str, text: &str) {

@@ -9,13 +9,18 @@ use tokio::{
 
 use crate::{
     commands::output::warn,
-    engine::ports::{
-        Progress,
-        backend::{Backend, BackendError, NewBuild},
+    engine::{
+        Late,
+        ports::{
+            Progress,
+            backend::{Backend, BackendError, NewBuild},
+        },
     },
+    error::CommandError,
     event::{Body, BuildNumbered},
     history::{self, UploadError, Uploader},
     journal::JournalTail,
+    pipeline::duration,
     plugin::{Host, backend::HistoryPlugin},
 };
 
@@ -24,12 +29,32 @@ const NUMBER_WAIT: Duration = Duration::from_secs(5);
 /// How much later than the uploader itself its end is given up.
 const GLANCE: Duration = Duration::from_secs(1);
 
+/// Says how long the end of a build waits for a backend that takes nothing.
+const WAIT: &str = "DCD_HISTORY_WAIT";
+
+/// How long the end of a build waits for a backend that takes nothing.
+pub(super) fn wait() -> Result<Duration, CommandError> {
+    let text = std::env::var_os(WAIT).unwrap_or_default().to_string_lossy().into_owned();
+    match text.as_str() {
+        "" => Ok(history::PATIENCE),
+        // Everywhere else a duration that is zero is a mistake.
+        "0" | "0s" => Ok(Duration::ZERO),
+        text => duration::parse(text).map_err(|wrong| {
+            CommandError::usage(
+                format!("the variable {WAIT} is no duration: {wrong}"),
+                "set it to `5s`, or unset it",
+            )
+        }),
+    }
+}
+
 /// A replication that is under way.
 pub(super) struct Replication {
     backend: String,
     task: JoinHandle<Result<u64, UploadError>>,
     taken: watch::Receiver<u64>,
     begun: mpsc::UnboundedReceiver<Result<u64, BackendError>>,
+    patience: Duration,
 }
 
 impl Replication {
@@ -40,12 +65,15 @@ impl Replication {
         build: NewBuild,
         journal: &Path,
         progress: watch::Receiver<Progress>,
+        patience: Duration,
     ) -> std::io::Result<Self> {
         let backend = plugin.name().to_owned();
         let uploader = Uploader::new(plugin, JournalTail::open(journal)?, build, progress);
+        let mut uploader = uploader.patient(patience);
         let taken = uploader.taken();
         let (sender, begun) = mpsc::unbounded_channel();
-        Ok(Replication { backend, task: host.spawn(uploader.run(sender)), taken, begun })
+        let task = host.spawn(async move { uploader.run(sender).await });
+        Ok(Replication { backend, task, taken, begun, patience })
     }
 
     /// The build's number, if the backend gives it soon. If not, the build runs without one.
@@ -64,14 +92,15 @@ impl Replication {
     }
 
     /// Tells of a number that comes while the build runs.
-    pub(super) fn tell_late(&mut self, late: mpsc::UnboundedSender<Body>) {
+    pub(super) fn tell_late(&mut self, late: mpsc::UnboundedSender<Late>) {
         let (_, empty) = mpsc::unbounded_channel();
         let mut begun = std::mem::replace(&mut self.begun, empty);
         let by = self.backend.clone();
         tokio::spawn(async move {
             while let Some(answer) = begun.recv().await {
                 if let Ok(number) = answer {
-                    let _ = late.send(Body::BuildNumbered(BuildNumbered { number, by: by.clone() }));
+                    let numbered = Body::BuildNumbered(BuildNumbered { number, by: by.clone() });
+                    let _ = late.send(Late::Known(numbered));
                 }
             }
         });
@@ -98,9 +127,9 @@ impl Replication {
                 },
                 Some(_) = interrupts.recv() => break UploadError::Interrupted,
                 // An uploader that was refused gives up by itself, and says why: a little earlier than this.
-                progress = tokio::time::timeout(history::PATIENCE + GLANCE, taken.changed()) => match progress {
+                progress = tokio::time::timeout(self.patience + GLANCE, taken.changed()) => match progress {
                     Ok(_) => {}
-                    Err(_) => break UploadError::Slow(history::PATIENCE),
+                    Err(_) => break UploadError::Slow(self.patience),
                 },
             }
         };

@@ -1,8 +1,11 @@
 //! `dcd run`
 
-use std::{collections::BTreeSet, path::Path};
+use std::{collections::BTreeSet, path::Path, time::Duration};
 
-use tokio::{runtime::Runtime, sync::mpsc};
+use tokio::{
+    runtime::Runtime,
+    sync::{mpsc, watch},
+};
 use uuid::Uuid;
 
 use crate::{
@@ -11,19 +14,24 @@ use crate::{
         collect,
         course::{self, Course},
         load::{self, Loaded, Plugins},
+        locking::LockRequest,
         observers::Observers,
         output::{self, print},
         prepare::Prepared,
-        replicate::Replication,
+        replicate::{self, Replication},
         reports::Reports,
         requirements,
         screen::{self, Screen},
         secrets,
         steps::{BuildContext, BuildSteps, Environment},
+        sync::{Delivered, Leftovers},
     },
     engine::{
         BuildEnd, Dispatcher, Options, RunError,
-        ports::backend::{BackendError, Metadata, NewBuild},
+        ports::{
+            Progress,
+            backend::{BackendError, Metadata, NewBuild},
+        },
     },
     error::{CommandError, Exit},
     event::{self, Body, BuildNumbered, BuildStarted, Outcome, StepPlan, UnixMs},
@@ -31,9 +39,10 @@ use crate::{
     facts::Facts,
     git,
     history::{self, UploadError},
-    journal::{BuildDir, JournalError, Store, StoreError},
+    journal::{BuildDir, JournalError, Store, StoreError, Unsent},
     owner::Owner,
     pipeline::{Pipeline, Step},
+    plugin::{Host, backend::HistoryPlugin},
     products::Products,
     redact::Redactor,
     report::{self, Mode, Style},
@@ -81,6 +90,7 @@ fn build(
     let processes = Processes::new(reaper);
 
     let Prepared { workspace, loaded: Loaded { pipeline, .. }, params, left_out, secrets, again } = prepared;
+    let wait = replicate::wait()?;
     let id = Uuid::now_v7();
     let store = Store::at(&workspace);
     let (place, mut journal) = store.create_build(&id.to_string()).map_err(|error| journal_error(&error))?;
@@ -90,34 +100,31 @@ fn build(
     let component = component(&pipeline, &facts, &workspace);
     let mut context = BuildContext { id: id.to_string(), number: None, component, workspace, facts };
 
+    // Noted before the first event, so that no event is ever forgotten; a note without one is harmless.
+    let unsent = plugins.history.is_some().then(|| store.mark_unsent(&place.id)).transpose();
+    let unsent = unsent.map_err(|error| unwritable(&error))?.flatten();
     // Kept before anybody is asked for a number: from here on the build is found, whatever happens.
     let (of, tests) = again.map(|again| (again.of, again.tests)).unzip();
     let opening =
         journal.append(None, started(&pipeline, &context, of)).map_err(|error| journal_error(&error))?;
 
-    let mut replication = match (&plugins.host, plugins.history.take()) {
-        (Some(host), Some(backend)) => {
-            let build = new_build(&pipeline, &context, opening.at);
-            let replication = Replication::start(host, backend, build, &place.journal(), journal.progress());
-            Some(replication.map_err(|error| CommandError::environment(error.to_string()))?)
-        }
-        _ => None,
-    };
-    let (numbered, early) = numbered(runtime, &store, &context, replication.as_mut(), &mut interrupts)?;
+    let usages = plugins.usages();
+    let begin = new_build(&pipeline, &context, opening.at);
+    let mut backed = backed(&mut plugins, &store, &place, begin, unsent, journal.progress(), wait)?;
+    let (numbered, early) = numbered(runtime, &store, &context, backed.as_mut(), &mut interrupts)?;
     context.number = numbered.as_ref().map(|numbered| numbered.number);
-    if let (Some(_), Some(number)) = (&replication, context.number) {
-        note_number(&store, &context.component, number, &place.id);
-    }
 
     let opened = numbered.map(Body::BuildNumbered).into_iter();
     let opened: Vec<_> = opened.chain([Body::BuildFacts(Box::new(context.facts.clone()))]).collect();
     let component = context.component.clone();
     let number = context.number;
     let specs = course::specs(&pipeline, left_out);
+    let (late_sender, late) = mpsc::unbounded_channel();
     let course = Course {
         options: Options { jobs: how.jobs(), fail_fast: how.fail_fast, timeout: pipeline.timeout },
         unnumbered: pipeline.require.history && number.is_none(),
         early,
+        late: late_sender.clone(),
     };
     let redactor = Redactor::new(secrets.hidden());
     let hidden = secrets::variables(&pipeline);
@@ -127,11 +134,13 @@ fn build(
     environment.trace = observers.trace().cloned();
     let mut steps =
         BuildSteps::new(pipeline, context, processes.clone(), products, plugins.steps, environment);
+    steps.usages = usages;
     steps.shell_on_failure = opens_shells(how);
     for (step, cases) in tests.iter().flatten() {
         steps.results.tested(*step, cases);
     }
-    let lock = steps.lock();
+    let locks = backed.as_mut().and_then(|backed| backed.locks.take());
+    let lock = steps.lock().map(|lock| lock.map(|lock| kept_by(lock, plugins.host.as_ref(), locks)));
     let Screen { sink, curtain: _curtain } = Screen::open(mode);
     let sinks = std::iter::once(sink).chain(followers).collect();
     let mut dispatcher = Dispatcher::new(journal, steps, redactor, sinks).map_err(run_error)?;
@@ -139,9 +148,8 @@ fn build(
     for body in opened {
         dispatcher.emit(body).map_err(run_error)?;
     }
-    let (late_sender, late) = mpsc::unbounded_channel();
-    if let (Some(replication), None) = (&mut replication, number) {
-        replication.tell_late(late_sender);
+    if let (Some(backed), None) = (&mut backed, number) {
+        backed.replication.tell_late(late_sender);
     }
     promptness::ask();
     let ended = runtime.block_on(course.run(dispatcher, specs, lock, interrupts, late)).map_err(run_error);
@@ -152,14 +160,22 @@ fn build(
         runtime.block_on(observers.finish(interrupts));
     }
 
-    let (now, exit) = match replication {
-        Some(replication) => replicated(runtime, replication, end, number, &place.id),
+    let (now, exit) = match backed {
+        Some(backed) => replicated(runtime, backed, end, number, &place.id),
         None => (number, exit(end)),
     };
     if let (None, Some(number)) = (number, now) {
         note_number(&store, &component, number, &place.id);
     }
     Ok(farewell(&store, &place, now, end, mode, reports.finish(exit)))
+}
+
+/// The lock, to be kept by the history backend where there is one.
+fn kept_by(lock: LockRequest, host: Option<&Host>, backend: Option<HistoryPlugin>) -> LockRequest {
+    match (host, backend) {
+        (Some(host), Some(backend)) => lock.kept_by(host, backend),
+        _ => lock,
+    }
 }
 
 /// The last that is said. All is kept.
@@ -181,16 +197,49 @@ fn farewell(
     exit
 }
 
+/// What a build has to do with its history backend.
+struct Backed {
+    replication: Replication,
+    /// The right to send the build.
+    unsent: Option<Unsent>,
+    /// Earlier builds, which are sent beside this one.
+    leftovers: Option<Leftovers>,
+    /// For the build's lock.
+    locks: Option<HistoryPlugin>,
+}
+
+/// Starts what is done beside the build, if the pipeline names a history backend.
+fn backed(
+    plugins: &mut Plugins,
+    store: &Store,
+    place: &BuildDir,
+    build: NewBuild,
+    unsent: Option<Unsent>,
+    progress: watch::Receiver<Progress>,
+    wait: Duration,
+) -> Result<Option<Backed>, CommandError> {
+    let (Some(host), Some(backend)) = (&plugins.host, plugins.history.take()) else { return Ok(None) };
+    let locks = Some(backend.another());
+    let leftovers = Leftovers::start(host, &backend, store, &place.id);
+    let replication = Replication::start(host, backend, build, &place.journal(), progress, wait)
+        .map_err(|error| CommandError::environment(error.to_string()))?;
+    Ok(Some(Backed { replication, unsent, leftovers, locks }))
+}
+
 /// The build's number, and who gave it; or a signal that came while the backend was waited for.
 fn numbered(
     runtime: &Runtime,
     store: &Store,
     context: &BuildContext,
-    replication: Option<&mut Replication>,
+    backed: Option<&mut Backed>,
     interrupts: &mut mpsc::UnboundedReceiver<i32>,
 ) -> Result<(Option<BuildNumbered>, Option<i32>), CommandError> {
-    let (given, early) = if let Some(replication) = replication {
-        backend_number(runtime, replication, interrupts)
+    let (given, early) = if let Some(backed) = backed {
+        let (given, early) = backend_number(runtime, &mut backed.replication, interrupts);
+        if let Some((number, _)) = given {
+            note_number(store, &context.component, number, &context.id);
+        }
+        (given, early)
     } else {
         let number = store.claim_number(&context.component, &context.id);
         (Some((number.map_err(|error| unwritable(&error))?, "journal".to_owned())), None)
@@ -224,17 +273,23 @@ fn note_number(store: &Store, component: &str, number: u64, id: &str) {
 /// Waits for the backend. What the steps did counts first.
 fn replicated(
     runtime: &Runtime,
-    replication: Replication,
+    backed: Backed,
     end: BuildEnd,
     number: Option<u64>,
     id: &str,
 ) -> (Option<u64>, Exit) {
+    let Backed { replication, unsent, leftovers, .. } = backed;
     let backend = replication.backend().to_owned();
     // The first Ctrl-C stopped the steps, or there was none: now it stops the wait.
     let finished = signal::interrupts().map_err(UploadError::Journal);
     let finished = finished.and_then(|interrupts| runtime.block_on(replication.finish(interrupts)));
-    match finished {
-        Ok(number) => (Some(number), exit(end)),
+    let replicated = match finished {
+        Ok(number) => {
+            if let Some(unsent) = unsent {
+                unsent.sent();
+            }
+            (Some(number), exit(end))
+        }
         Err(error) => {
             let help = match &error {
                 UploadError::Backend(BackendError { help: Some(help), .. }) => format!("\nhelp: {help}"),
@@ -242,7 +297,7 @@ fn replicated(
             };
             output::warn(&format!(
                 "history backend {backend} does not have the whole build: {error}{help}\n\
-                 The build is kept in its journal, .dcd/builds/{id}."
+                 The build is kept in its journal, .dcd/builds/{id}. The next run sends it, or: dcd history sync"
             ));
             let exit = match exit(end) {
                 Exit::Success => Exit::HistoryNotWritten,
@@ -250,6 +305,29 @@ fn replicated(
             };
             (number, exit)
         }
+    };
+    if let Some(leftovers) = leftovers {
+        tell_leftovers(runtime.block_on(leftovers.finish()));
+    }
+    replicated
+}
+
+/// Says what became of earlier builds that the backend lacked. `None`: it takes too long to wait for.
+fn tell_leftovers(ended: Option<(Vec<Delivered>, usize)>) {
+    let (sent, left) = match ended {
+        Some((sent, left)) => (sent, left > 0),
+        None => (Vec::new(), true),
+    };
+    if !sent.is_empty() {
+        let named: Vec<_> =
+            sent.iter().map(|build| format!("{} #{}", build.component, build.number)).collect();
+        output::note(&format!(
+            "The history backend lacked earlier builds and has them now: {}",
+            named.join(", ")
+        ));
+    }
+    if left {
+        output::warn("the history backend still lacks earlier builds of this workspace: dcd history sync");
     }
 }
 
@@ -265,7 +343,7 @@ fn new_build(pipeline: &Pipeline, context: &BuildContext, started_at: UnixMs) ->
         component: context.component.clone(),
         id: context.id.clone(),
         started_at,
-        lease_ms: u32::try_from(history::LEASE.as_millis()).unwrap_or(u32::MAX),
+        lease_ms: history::LEASE_MS,
         metadata: Metadata::new(&pipeline.name, &context.facts),
     }
 }

@@ -17,7 +17,7 @@ use crate::{
         message::{StepContent, StepControl, StepEnd, StepIndex, StepMessage, StepStatus},
         ports::Steps,
     },
-    event::{Problem, StepFinished, StepTests},
+    event::{PluginUsed, Problem, StepFinished, StepTests},
     exec::{Processes, Program},
     facts::{Fact, Facts},
     pipeline::{
@@ -25,7 +25,7 @@ use crate::{
         expression::{EvaluationError, Status, Template},
     },
     plugin::{
-        Workshop,
+        Usage, Workshop,
         step::{StepPlugin, StepRequest},
     },
     products::{Products, Wanted},
@@ -49,6 +49,8 @@ pub(super) struct BuildSteps {
     pub(super) products: Products,
     pub(super) plugins: BTreeMap<String, StepPlugin>,
     pub(super) environment: Environment,
+    /// Of the plugins that do no step.
+    pub(super) usages: Vec<Usage>,
     /// A shell opens where a step failed.
     pub(super) shell_on_failure: bool,
     /// What became of the steps so far.
@@ -238,6 +240,7 @@ impl BuildSteps {
             products,
             plugins,
             environment,
+            usages: Vec::new(),
             shell_on_failure: false,
             facts_json: None,
         }
@@ -404,6 +407,10 @@ impl Steps for BuildSteps {
             // Nobody is there to be stopped.
             mpsc::unbounded_channel().0
         })
+    }
+
+    fn used(&self) -> Vec<PluginUsed> {
+        self.usages.iter().filter_map(Usage::so_far).collect()
     }
 }
 

@@ -36,6 +36,16 @@ pub enum RunError<E: std::error::Error + 'static> {
     Report(String),
 }
 
+/// What comes up while a build runs, from elsewhere than its steps.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Late {
+    /// Something became known of the build.
+    Known(Body),
+    /// The build's lock is gone, for this reason: what runs is stopped, nothing more starts, and the build ends as an
+    /// error.
+    Cancel(String),
+}
+
 /// One build's run loop.
 pub struct Dispatcher<L, S> {
     log: L,
@@ -112,21 +122,23 @@ where
     ) -> Result<(BuildEnd, L), RunError<L::Error>> {
         let outcome = Outcome::Error;
         let finished = BuildFinished { outcome, duration_ms: 0, reason: Some(reason), signal: None };
-        self.emit(Body::BuildFinished(finished))?;
+        self.say_used();
+        self.waiting.push((None, Body::BuildFinished(finished)));
+        self.flush()?;
         self.show.finish(&mut interrupts).await.map_err(RunError::Report)?;
         Ok((BuildEnd { outcome, signal: None }, self.log))
     }
 
-    /// Runs all steps. `early` is a signal that came before the start, `interrupts` are signals that ask the
-    /// build to stop, `late` is what becomes known of the build while it runs. Gives back the log, so that its
-    /// last word can be heard.
+    /// Runs all steps. `early` are signals that came before the start: after one, only what cleans up starts, and after
+    /// two nothing. `interrupts` are signals that ask the
+    /// build to stop, `late` is what comes up while it runs. Gives back the log, so that its last word can be heard.
     pub async fn run(
         mut self,
         specs: Vec<StepSpec>,
         options: Options,
-        early: Option<i32>,
+        mut early: Vec<i32>,
         mut interrupts: mpsc::UnboundedReceiver<i32>,
-        mut late: mpsc::UnboundedReceiver<Body>,
+        mut late: mpsc::UnboundedReceiver<Late>,
     ) -> Result<(BuildEnd, L), RunError<L::Error>> {
         let started = Instant::now();
         self.names = specs.iter().map(|spec| spec.name.clone()).collect();
@@ -134,8 +146,11 @@ where
         self.streams.resize_with(specs.len(), Stream::default);
         let mut state = State::new(specs, options);
         let (sender, mut messages) = mpsc::channel::<StepMessage>(MESSAGES);
-        let early = early.or_else(|| interrupts.try_recv().ok()).map(|signal| Input::Interrupt { signal });
-        let mut inputs = early.into_iter().chain([Input::Start]).collect::<Vec<_>>();
+        if early.is_empty() {
+            early.extend(interrupts.try_recv().ok());
+        }
+        let early = early.into_iter().map(|signal| Input::Interrupt { signal });
+        let mut inputs = early.chain([Input::Start]).collect::<Vec<_>>();
         loop {
             for input in inputs {
                 if let Some(end) = self.handle(&mut state, input, started, &sender)? {
@@ -148,10 +163,13 @@ where
                 biased;
                 Some(signal) = interrupts.recv() => Some(Input::Interrupt { signal }),
                 () = until(started, state.deadline()) => Some(Input::Tick),
-                Some(body) = late.recv() => {
-                    self.emit(body)?;
-                    None
-                }
+                Some(late) = late.recv() => match late {
+                    Late::Known(body) => {
+                        self.emit(body)?;
+                        None
+                    }
+                    Late::Cancel(reason) => Some(Input::Cancel { reason }),
+                },
                 Some((slot, message)) = self.show.slot_for(&mut messages) => self.message(message, slot)?,
             };
             inputs = input.into_iter().collect();
@@ -174,6 +192,9 @@ where
                         if let (Some(step), Body::StepFinished(result)) = (step, &body) {
                             self.controls[step] = None;
                             self.steps.finished(step, result);
+                        }
+                        if let Body::BuildFinished(_) = &body {
+                            self.say_used();
                         }
                         self.waiting.push((step.map(|step| self.names[step].clone()), body));
                     }
@@ -259,6 +280,12 @@ where
         if !rest.is_empty() {
             self.waiting.push((Some(self.names[step].clone()), Body::StepOutput(rest)));
         }
+    }
+
+    /// What plugins used that do no step comes just before the build's end: all but what they use for that.
+    fn say_used(&mut self) {
+        let used = self.steps.used().into_iter();
+        self.waiting.extend(used.map(|used| (None, Body::PluginUsed(used))));
     }
 
     /// Keeps and shows what the state said.

@@ -5,5 +5,5 @@ pub mod message;
 pub mod ports;
 mod state;
 
-pub use dispatcher::{Dispatcher, RunError};
-pub use state::{BuildEnd, LeftOut, Options, StepSpec};
+pub use dispatcher::{Dispatcher, Late, RunError};
+pub use state::{BuildEnd, GRACE, LeftOut, Options, StepSpec};

@@ -11,21 +11,25 @@ use tokio::{
 };
 
 use crate::{
+    brief::Brief,
     engine::ports::{
         Progress, Tail,
-        backend::{Backend, BackendError, Grant, NewBuild, Written},
+        backend::{Backend, BackendError, End, Grant, NewBuild, Written},
     },
-    event::{Body, Outcome, UnixMs},
 };
 
 /// How long a lease holds without being renewed.
-pub const LEASE: Duration = Duration::from_mins(1);
+const LEASE: Duration = Duration::from_mins(1);
+/// The same in milliseconds.
+#[allow(clippy::cast_possible_truncation)]
+pub const LEASE_MS: u32 = LEASE.as_millis() as u32;
 /// How much is sent at once.
 const BATCH: usize = 512 << 10;
-/// The first wait after an error; each further one is twice as long.
+/// The first wait after an error; each further one is twice as long. Half of each is left to chance, so that runners
+/// that lost a backend at the same time do not come back at the same time.
 const FIRST_DELAY: Duration = Duration::from_millis(200);
 const LONGEST_DELAY: Duration = Duration::from_secs(10);
-/// How long the end of a build waits for a backend that does not take it.
+/// How long the end of a build waits for a backend that does not take it, unless it is told otherwise.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Answers without progress that are borne.
@@ -59,6 +63,7 @@ pub struct Uploader<B, T> {
     progress: watch::Receiver<Progress>,
     /// Counts what the backend took.
     taken: watch::Sender<u64>,
+    patience: Duration,
     /// Once the build is over: when to give up.
     until: Option<Instant>,
 }
@@ -66,7 +71,19 @@ pub struct Uploader<B, T> {
 impl<B: Backend, T: Tail> Uploader<B, T> {
     /// An uploader for a build whose journal `tail` reads, and `progress` follows.
     pub fn new(backend: B, tail: T, build: NewBuild, progress: watch::Receiver<Progress>) -> Self {
-        Uploader { backend, tail, build, progress, taken: watch::Sender::default(), until: None }
+        let taken = watch::Sender::default();
+        Uploader { backend, tail, build, progress, taken, patience: PATIENCE, until: None }
+    }
+
+    /// Waits so long at the end of the build for a backend that takes nothing.
+    #[must_use]
+    pub fn patient(self, patience: Duration) -> Self {
+        Uploader { patience, ..self }
+    }
+
+    /// The backend, for another build.
+    pub fn into_backend(self) -> B {
+        self.backend
     }
 
     /// Changes whenever the backend took something.
@@ -77,7 +94,7 @@ impl<B: Backend, T: Tail> Uploader<B, T> {
     /// Begins the build and sends its events until it is over. `begun` hears of the first try and, if that
     /// failed, of the one that went well: the build's number.
     pub async fn run(
-        mut self,
+        &mut self,
         begun: mpsc::UnboundedSender<Result<u64, BackendError>>,
     ) -> Result<u64, UploadError> {
         let mut first = true;
@@ -102,8 +119,7 @@ impl<B: Backend, T: Tail> Uploader<B, T> {
     }
 
     async fn send_all(&mut self, grant: Grant) -> Result<(), UploadError> {
-        let mut sending =
-            Sending { furthest: grant.next_seq, sent: grant.next_seq, grant, end: None, stalls: 0 };
+        let mut sending = Sending { furthest: grant.next_seq, sent: grant.next_seq, grant, stalls: 0 };
         let mut renewal = Instant::now() + LEASE / 3;
         let mut delay = FIRST_DELAY;
         loop {
@@ -164,23 +180,25 @@ impl<B: Backend, T: Tail> Uploader<B, T> {
     async fn step(&mut self, sending: &mut Sending, progress: &Progress) -> Result<Step, UploadError> {
         let component = self.build.component.as_str();
         // From what the backend has, not from what was read last: an append that failed is read again.
-        let events = self.tail.read(sending.sent, progress.synced.max(sending.sent), BATCH)?;
-        let written = match (events.last(), sending.end) {
-            (Some(last), _) => {
-                if let Body::BuildFinished(body) = &last.body {
-                    sending.end = Some((last.seq + 1, body.outcome, last.at));
-                }
-                self.backend.append(component, &sending.grant, events).await?
+        let records = self.tail.read(sending.sent, progress.synced.max(sending.sent), BATCH)?;
+        let written = if !records.is_empty() {
+            self.backend.append(component, &sending.grant, records).await?
+        } else if !progress.closed {
+            return Ok(Step::More);
+        } else {
+            // By all events, and not by those that were sent just now: the last one may have been sent by a runner that
+            // was killed before it could say so.
+            let events = sending.sent;
+            let (build, hash) = self.tail.build(events)?;
+            let Some((outcome, at)) = build.outcome.zip(build.finished_at) else {
+                // There was no room for it in the journal: the lease runs out, and the build is lost.
+                return Ok(Step::Done);
+            };
+            let end = End { events, outcome, at, brief: Brief::of(build, hash) };
+            match self.backend.finish(component, &sending.grant, &end).await? {
+                Written::Stored(_) => return Ok(Step::Done),
+                other => other,
             }
-            (None, _) if !progress.closed => return Ok(Step::More),
-            (None, Some((end, outcome, at))) if end == sending.sent => {
-                match self.backend.finish(component, &sending.grant, end, outcome, at).await? {
-                    Written::Stored(_) => return Ok(Step::Done),
-                    other => other,
-                }
-            }
-            // Without an end there was no room for it in the journal: the lease runs out, and the build is lost.
-            (None, _) => return Ok(Step::Done),
         };
         let before = sending.sent;
         sending.sent = match written {
@@ -211,6 +229,7 @@ impl<B: Backend, T: Tail> Uploader<B, T> {
             message: format!("plugin {} takes events and keeps none", self.backend.name()),
             help: Some("report this to the plugin's author".to_owned()),
             transient: false,
+            unsupported: false,
         }))
     }
 
@@ -219,6 +238,7 @@ impl<B: Backend, T: Tail> Uploader<B, T> {
         if !error.transient {
             return Err(error.into());
         }
+        let delay = jittered(delay);
         if self.until.is_none() {
             // The end of the build ends the wait: there is no time to lose any more.
             let mut progress = self.progress.clone();
@@ -226,7 +246,7 @@ impl<B: Backend, T: Tail> Uploader<B, T> {
             if timeout_at(Instant::now() + delay, closed).await.is_err() {
                 return Ok(());
             }
-            self.until = Some(Instant::now() + PATIENCE);
+            self.until = Some(Instant::now() + self.patience);
         }
         match self.until {
             Some(until) if Instant::now() + delay > until => Err(error.into()),
@@ -247,8 +267,6 @@ struct Sending {
     furthest: u64,
     /// Answers since then that moved nothing.
     stalls: u32,
-    /// The number of events, the outcome and the time that the last event says.
-    end: Option<(u64, Outcome, UnixMs)>,
 }
 
 enum Step {
@@ -256,12 +274,23 @@ enum Step {
     Done,
 }
 
+/// Between half the delay and all of it.
+fn jittered(delay: Duration) -> Duration {
+    let mut random = [0; 2];
+    // Without randomness all of it.
+    let got = rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty());
+    let share = if got.is_ok() { f64::from(u16::from_le_bytes(random)) / f64::from(u16::MAX) } else { 1.0 };
+    delay.mul_f64(0.5 + share / 2.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
-        engine::ports::backend::{Listed, Metadata},
-        event::{AttemptStarted, BuildFinished, Event},
+        build::Build,
+        chain::Hash,
+        engine::ports::backend::{Answer, Filter, ListPage, Listed, Metadata, RecordPage},
+        event::{AttemptStarted, Body, BuildFinished, Outcome, Record},
     };
 
     /// What goes wrong with the next call.
@@ -281,7 +310,7 @@ mod tests {
     struct Store {
         faults: Vec<Fault>,
         for_ever: Fault,
-        events: std::sync::Arc<std::sync::Mutex<(Vec<Event>, Option<u64>)>>,
+        events: std::sync::Arc<std::sync::Mutex<(Vec<Record>, Option<End>)>>,
     }
 
     impl Store {
@@ -291,7 +320,8 @@ mod tests {
             work: impl FnOnce(&mut Self) -> T,
         ) -> Result<T, BackendError> {
             let fault = if self.faults.is_empty() { self.for_ever } else { self.faults.remove(0) };
-            let lost = BackendError { message: "lost".into(), help: None, transient: true };
+            let lost =
+                BackendError { message: "lost".into(), help: None, transient: true, unsupported: false };
             match (fault, gap) {
                 (Fault::Refused, _) => Err(lost),
                 (Fault::AnswerLost, _) => {
@@ -309,14 +339,18 @@ mod tests {
             "store"
         }
 
-        async fn begin(&mut self, _: &NewBuild) -> Result<Grant, BackendError> {
+        async fn check(&mut self) -> Answer<()> {
+            Ok(())
+        }
+
+        async fn begin(&mut self, _: &NewBuild) -> Answer<Grant> {
             self.answer(None, |store| {
                 let next_seq = store.events.lock().unwrap().0.len() as u64;
                 Grant { number: 1, lease: "lease".into(), next_seq }
             })
         }
 
-        async fn append(&mut self, _: &str, _: &Grant, new: Vec<Event>) -> Result<Written, BackendError> {
+        async fn append(&mut self, _: &str, _: &Grant, new: Vec<Record>) -> Answer<Written> {
             self.answer(Some(Written::Gap(0)), |store| {
                 let events = &mut store.events.lock().unwrap().0;
                 let tail = events.len() as u64;
@@ -328,51 +362,63 @@ mod tests {
             })
         }
 
-        async fn finish(
-            &mut self,
-            _: &str,
-            _: &Grant,
-            end: u64,
-            _: Outcome,
-            _: UnixMs,
-        ) -> Result<Written, BackendError> {
+        async fn finish(&mut self, _: &str, _: &Grant, end: &End) -> Answer<Written> {
             self.answer(Some(Written::Gap(0)), |store| {
-                store.events.lock().unwrap().1 = Some(end);
-                Written::Stored(end)
+                store.events.lock().unwrap().1 = Some(end.clone());
+                Written::Stored(end.events)
             })
         }
 
-        async fn renew(&mut self, _: &str, _: &Grant, _: u32) -> Result<bool, BackendError> {
+        async fn renew(&mut self, _: &str, _: &Grant, _: u32) -> Answer<bool> {
             Ok(true)
         }
 
-        async fn list(&mut self, _: Option<&str>, _: usize) -> Result<Vec<Listed>, BackendError> {
-            Ok(Vec::new())
+        async fn get(&mut self, _: &str, _: u64) -> Answer<Option<Listed>> {
+            Ok(None)
         }
 
-        async fn read(
-            &mut self,
-            _: &str,
-            _: u64,
-            _: Option<&str>,
-            _: u64,
-        ) -> Result<(Vec<Event>, Option<u64>), BackendError> {
-            Ok((Vec::new(), None))
+        async fn list(&mut self, _: &Filter, _: usize, _: Option<String>) -> Answer<ListPage> {
+            Ok(ListPage::default())
+        }
+
+        async fn read(&mut self, _: &str, _: u64, _: Option<&str>, _: u64) -> Answer<RecordPage> {
+            Ok(RecordPage::default())
+        }
+
+        async fn prune(&mut self, _: &str, _: u64) -> Answer<u64> {
+            Ok(0)
         }
     }
 
-    struct Events(Vec<Event>);
+    struct Events(Vec<Record>, Build);
 
     impl Tail for Events {
         /// Two at a time, so that a build takes several appends.
-        fn read(&mut self, from: u64, end: u64, _: usize) -> std::io::Result<Vec<Event>> {
+        fn read(&mut self, from: u64, end: u64, _: usize) -> std::io::Result<Vec<Record>> {
             let wanted = self.0.iter().filter(|event| (from..end).contains(&event.seq));
             Ok(wanted.take(2).cloned().collect())
+        }
+
+        fn build(&mut self, end: u64) -> std::io::Result<(&Build, Hash)> {
+            self.1 = Build::default();
+            for event in self.0.iter().filter(|event| event.seq < end) {
+                self.1.apply(&event.clone().into_event());
+            }
+            Ok((&self.1, Hash([1; 32])))
         }
     }
 
     /// Uploads a build of six events; gives the result, what is stored, and the end that was told.
     fn upload(faults: &[Fault], for_ever: Fault) -> (Result<u64, UploadError>, usize, Option<u64>) {
+        upload_rest(0, faults, for_ever)
+    }
+
+    /// The same where so many events are stored already, by a runner that is gone.
+    fn upload_rest(
+        stored: usize,
+        faults: &[Fault],
+        for_ever: Fault,
+    ) -> (Result<u64, UploadError>, usize, Option<u64>) {
         let body = |seq| match seq {
             5 => Body::BuildFinished(BuildFinished {
                 outcome: Outcome::Success,
@@ -382,8 +428,14 @@ mod tests {
             }),
             _ => Body::AttemptStarted(AttemptStarted { attempt: 1 }),
         };
-        let events = (0..6).map(|seq| Event { seq, at: 1, step: None, body: body(seq) }).collect();
-        let kept = std::sync::Arc::default();
+        let record = |seq| {
+            let body = body(seq);
+            let (kind, payload) = (body.kind().to_owned(), body.payload());
+            Record { seq, at: 1, kind, step: None, payload, hash: Hash::default() }
+        };
+        let events: Vec<_> = (0..6).map(record).collect();
+        let kept = (events[..stored].to_vec(), None);
+        let kept = std::sync::Arc::new(std::sync::Mutex::new(kept));
         let store = Store { faults: faults.to_vec(), for_ever, events: std::sync::Arc::clone(&kept) };
         let build = NewBuild {
             component: "shop".into(),
@@ -394,7 +446,7 @@ mod tests {
         };
         let (_progress, receiver) = watch::channel(Progress { synced: 6, closed: true });
         let (begun, _) = mpsc::unbounded_channel();
-        let uploader = Uploader::new(store, Events(events), build, receiver);
+        let mut uploader = Uploader::new(store, Events(events, Build::default()), build, receiver);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let result = runtime.block_on(uploader.run(begun));
         let (events, end) = &*kept.lock().unwrap();
@@ -402,7 +454,8 @@ mod tests {
             events.iter().enumerate().all(|(place, event)| event.seq == place as u64),
             "in order, each once"
         );
-        (result, events.len(), *end)
+        assert!(end.as_ref().is_none_or(|end| end.brief.hash.starts_with("0101")), "the end says its hash");
+        (result, events.len(), end.as_ref().map(|end| end.events))
     }
 
     #[test]
@@ -421,6 +474,14 @@ mod tests {
         for (number, faults) in courses.into_iter().enumerate() {
             let (result, stored, end) = upload(faults, None);
             assert_eq!((result.ok(), stored, end), (Some(1), 6, Some(6)), "course {number}");
+        }
+    }
+
+    #[test]
+    fn a_runner_that_was_killed_in_between_is_made_up_for() {
+        for stored in 0..=6 {
+            let (result, events, end) = upload_rest(stored, &[], Fault::None);
+            assert_eq!((result.ok(), events, end), (Some(1), 6, Some(6)), "{stored} were stored");
         }
     }
 

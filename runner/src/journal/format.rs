@@ -4,31 +4,33 @@
 //! file    = header record*
 //! header  = "dcd-jrnl" version:u32 crc32:u32           crc32 over the 12 bytes before it
 //! record  = length:u32 crc32:u32 body                  crc32 over length and body
-//! body    = seq:u64 at:u64 encoding:u8 kind:u8 step:u16 kind-bytes step-bytes payload
+//! body    = seq:u64 at:u64 encoding:u8 kind:u8 step:u16 hash:[u8; 32] kind-bytes step-bytes payload
 //! ```
 //!
-//! Numbers are little-endian; `length` is the body's, `kind` and `step` are the lengths of the names that
+//! `hash` is what [`crate::chain`] makes of the event and those before it. Numbers are little-endian; `length` is the body's, `kind` and `step` are the lengths of the names that
 //! follow, 0 for no step. `encoding` is 0 for JSON text, 1 for bytes, 2 for bytes compressed as one LZ4 block
 //! behind their length as `u32`.
 
 use bytes::Bytes;
 
 use crate::{
-    event::{Body, Event, Payload, STEP_OUTPUT, UnixMs},
+    build::Build,
+    chain::{BYTES, Envelope, Hash, JSON},
+    event::{Event, Payload, Record, STEP_OUTPUT, UnixMs},
     text::clip,
 };
 
-/// The format's version. A reader refuses a file with a higher one.
-pub(crate) const VERSION: u32 = 1;
+/// The format's version. A reader refuses a file with another one.
+pub(crate) const VERSION: u32 = 2;
 pub(crate) const HEADER_LEN: usize = 16;
 pub(crate) const FRAME_LEN: usize = 8;
 /// A longer body can only be damage: the runner cuts output into far smaller pieces.
 pub(crate) const MAX_BODY: usize = 64 << 20;
 const MAGIC: &[u8; 8] = b"dcd-jrnl";
-const BODY_HEAD: usize = 20;
+const HASH_AT: usize = 20;
+const BODY_HEAD: usize = HASH_AT + 32;
 
-const JSON: u8 = 0;
-const BYTES: u8 = 1;
+/// Beside the encodings of [`crate::chain`]: how bytes are stored, which their hash does not know.
 const LZ4: u8 = 2;
 
 /// Below this, compressing costs more than it saves.
@@ -45,6 +47,12 @@ pub enum Corruption {
         "the journal has format version {0}, and this dcd reads up to version {VERSION}: use a newer dcd"
     )]
     NewerVersion(u32),
+    /// The file is from before hashes were kept.
+    #[error(
+        "the journal has format version {0} of a dcd before the first release, which this one does not read: \
+         remove the build's directory"
+    )]
+    OlderVersion(u32),
     /// The bytes end within a record, or are not what was written.
     #[error("the record at byte {offset} is damaged: {what}")]
     Record {
@@ -53,33 +61,6 @@ pub enum Corruption {
         /// What does not fit.
         what: &'static str,
     },
-}
-
-/// An event as it is stored: readable also when its kind is unknown.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
-    /// See [`Event::seq`].
-    pub seq: u64,
-    /// See [`Event::at`].
-    pub at: UnixMs,
-    /// See [`Body::kind`].
-    pub kind: String,
-    /// See [`Event::step`].
-    pub step: Option<String>,
-    /// See [`Body::payload`].
-    pub payload: Payload,
-}
-
-impl Record {
-    /// The event that the record holds.
-    pub fn into_event(self) -> Event {
-        Event {
-            seq: self.seq,
-            at: self.at,
-            step: self.step.map(Into::into),
-            body: Body::from_parts(&self.kind, self.payload),
-        }
-    }
 }
 
 pub(crate) fn header() -> [u8; HEADER_LEN] {
@@ -97,6 +78,7 @@ pub(crate) fn check_header(header: &[u8; HEADER_LEN]) -> Result<(), Corruption> 
     }
     match u32_at(header, 8) {
         version if version > VERSION => Err(Corruption::NewerVersion(version)),
+        version if version < VERSION => Err(Corruption::OlderVersion(version)),
         _ => Ok(()),
     }
 }
@@ -119,32 +101,48 @@ impl Encoder {
         self.records.clear();
     }
 
-    /// Adds the event's record, which has so many bytes.
-    pub(crate) fn encode(&mut self, event: &Event) -> usize {
+    /// Hashes the event after `before`, and adds its record, which has so many bytes.
+    pub(crate) fn encode(&mut self, event: &mut Event, before: Hash) -> usize {
         let payload = event.body.payload();
-        let (encoding, content) = match &payload {
+        let envelope = Envelope {
+            seq: event.seq,
+            at: event.at,
+            kind: clip(event.body.kind(), usize::from(u8::MAX)),
+            step: clip(event.step.as_deref().unwrap_or_default(), usize::from(u16::MAX)),
+        };
+        event.hash = envelope.hash(before, &payload);
+        self.write(envelope, event.hash, &payload)
+    }
+
+    /// Adds a record as it is.
+    pub(crate) fn copy(&mut self, record: &Record) -> usize {
+        self.write(record.envelope(), record.hash, &record.payload)
+    }
+
+    fn write(&mut self, envelope: Envelope<'_>, hash: Hash, payload: &Payload) -> usize {
+        let (encoding, content) = match payload {
             Payload::Json(text) => (JSON, text.as_bytes()),
             Payload::Bytes(bytes) => match compress(bytes, &mut self.packed) {
                 Some(packed) => (LZ4, packed),
                 None => (BYTES, bytes.as_ref()),
             },
         };
-        let kind = clip(event.body.kind(), usize::from(u8::MAX));
-        let step = clip(event.step.as_deref().unwrap_or_default(), usize::from(u16::MAX));
+        let Envelope { seq, at, kind, step } = envelope;
         let length = BODY_HEAD + kind.len() + step.len() + content.len();
         let start = self.records.len();
         self.records.reserve(FRAME_LEN + length);
         let out = &mut self.records;
-        // The casts hold: `clip` bounds the names, and output comes in pieces far below 4 GiB.
+        // The casts hold: names are that short, and output comes in pieces far below 4 GiB.
         #[allow(clippy::cast_possible_truncation)]
         {
             out.extend_from_slice(&(length as u32).to_le_bytes());
             out.extend_from_slice(&[0; 4]);
-            out.extend_from_slice(&event.seq.to_le_bytes());
-            out.extend_from_slice(&event.at.to_le_bytes());
+            out.extend_from_slice(&seq.to_le_bytes());
+            out.extend_from_slice(&at.to_le_bytes());
             out.extend_from_slice(&[encoding, kind.len() as u8]);
             out.extend_from_slice(&(step.len() as u16).to_le_bytes());
         }
+        out.extend_from_slice(&hash.0);
         out.extend_from_slice(kind.as_bytes());
         out.extend_from_slice(step.as_bytes());
         out.extend_from_slice(content);
@@ -189,7 +187,8 @@ impl Frame {
             },
             _ => return parts.record(offset).map(Outline::Record),
         };
-        Ok(Outline::Output { step: parts.step.to_owned(), at: parts.at, bytes })
+        let (step, hash) = (parts.step.to_owned(), parts.hash);
+        Ok(Outline::Output { at: parts.at, step, bytes, hash })
     }
 
     fn parts<'a>(&self, body: &'a [u8], offset: u64) -> Result<Parts<'a>, Corruption> {
@@ -206,10 +205,13 @@ impl Frame {
             return Err(wrong("its names are longer than itself"));
         }
         let text = |bytes| std::str::from_utf8(bytes).map_err(|_| wrong("a name is not UTF-8"));
+        let mut hash = Hash::default();
+        hash.0.copy_from_slice(&body[HASH_AT..BODY_HEAD]);
         Ok(Parts {
             seq: u64_at(body, 0),
             at: u64_at(body, 8),
             encoding: body[16],
+            hash,
             kind: text(&body[BODY_HEAD..kind_end])?,
             step: text(&body[kind_end..step_end])?,
             content: &body[step_end..],
@@ -222,6 +224,7 @@ struct Parts<'a> {
     seq: u64,
     at: UnixMs,
     encoding: u8,
+    hash: Hash,
     kind: &'a str,
     step: &'a str,
     content: &'a [u8],
@@ -243,8 +246,9 @@ impl Parts<'_> {
             seq: self.seq,
             at: self.at,
             kind: self.kind.to_owned(),
-            step: (!self.step.is_empty()).then(|| self.step.to_owned()),
+            step: (!self.step.is_empty()).then(|| self.step.into()),
             payload,
+            hash: self.hash,
         })
     }
 }
@@ -255,13 +259,35 @@ pub(crate) enum Outline {
     Record(Record),
     /// What a step printed.
     Output {
-        /// Which.
-        step: String,
         /// When.
         at: UnixMs,
+        /// Which step.
+        step: String,
         /// How many bytes.
         bytes: u64,
+        /// The event's hash.
+        hash: Hash,
     },
+}
+
+impl Outline {
+    pub(crate) fn hash(&self) -> Hash {
+        match self {
+            Outline::Record(record) => record.hash,
+            Outline::Output { hash, .. } => *hash,
+        }
+    }
+
+    /// Adds what it says to the picture.
+    pub(crate) fn apply(self, build: &mut Build) {
+        match self {
+            Outline::Record(record) => build.apply(&record.into_event()),
+            Outline::Output { at, step, bytes, hash } => {
+                build.count_output(&step, at, bytes);
+                build.hash = hash;
+            }
+        }
+    }
 }
 
 fn checksum(length: &[u8], body: &[u8]) -> u32 {
@@ -305,7 +331,7 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::AttemptStarted;
+    use crate::event::{AttemptStarted, Body};
     use proptest::prelude::*;
 
     fn decode_all(mut bytes: &[u8]) -> Result<Vec<Record>, Corruption> {
@@ -321,7 +347,8 @@ mod tests {
 
     #[test]
     fn the_bytes_are_pinned() {
-        let event = Event {
+        let mut event = Event {
+            hash: Hash::default(),
             seq: 7,
             at: 1_700_000_000_000,
             step: Some("test".into()),
@@ -329,10 +356,10 @@ mod tests {
         };
         let mut bytes = header().to_vec();
         let mut encoder = Encoder::default();
-        encoder.encode(&event);
+        encoder.encode(&mut event, Hash::default());
         bytes.extend_from_slice(encoder.records());
         let hex = crate::text::hex(&bytes);
-        insta::assert_snapshot!(hex, @"6463642d6a726e6c01000000ad4e59de34000000a0ec810207000000000000000068e5cf8b010000000f0400617474656d70742e73746172746564746573747b22617474656d7074223a317d");
+        insta::assert_snapshot!(hex, @"6463642d6a726e6c0200000043e1eccc5400000016ae5e9807000000000000000068e5cf8b010000000f0400c65dcd701c01b7ca3f97ca3368cb6b716cbf903ccdf69b882e4bea3a907beb39617474656d70742e73746172746564746573747b22617474656d7074223a317d");
     }
 
     proptest! {
@@ -343,16 +370,18 @@ mod tests {
             output in proptest::collection::vec(any::<u8>(), 0..4096),
             repeat in 1_usize..20,
         ) {
-            let event = Event {
-                seq, at,
+            let mut event = Event {
+                hash: Hash::default(), seq, at,
                 step: step.map(Into::into),
                 body: Body::StepOutput(output.repeat(repeat).into()),
             };
             let mut encoder = Encoder::default();
-            encoder.encode(&event);
-            encoder.encode(&event);
+            encoder.encode(&mut event, Hash([3; 32]));
             let records = decode_all(encoder.records()).unwrap();
-            prop_assert_eq!(records.len(), 2);
+            prop_assert_eq!(records.len(), 1);
+            let mut copied = Encoder::default();
+            copied.copy(&records[0]);
+            prop_assert_eq!(copied.records(), encoder.records());
             for record in records {
                 prop_assert_eq!(record.into_event(), event.clone());
             }
@@ -360,9 +389,10 @@ mod tests {
 
         #[test]
         fn a_changed_byte_is_noticed(at in 0_usize..200, bit in 0_u8..8) {
-            let event = Event { seq: 1, at: 2, step: None, body: Body::StepOutput(vec![b'x'; 180].into()) };
+            let body = Body::StepOutput(vec![b'x'; 180].into());
+            let mut event = Event { seq: 1, at: 2, step: None, body, hash: Hash::default() };
             let mut encoder = Encoder::default();
-            encoder.encode(&event);
+            encoder.encode(&mut event, Hash::default());
             let mut bytes = encoder.records().to_vec();
             let at = at % bytes.len();
             bytes[at] ^= 1 << bit;

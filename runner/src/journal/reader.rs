@@ -2,15 +2,16 @@
 
 use std::{
     fs::File,
-    io::{self, BufReader, Read},
+    io::{self, BufReader, Read, Seek, SeekFrom},
     path::{Path, PathBuf},
 };
 
 use crate::{
     build::Build,
+    chain::Hash,
     engine::ports::Tail,
-    event::{Body, Event},
-    journal::format::{self, Corruption, FRAME_LEN, Frame, HEADER_LEN, Outline, Record},
+    event::{Event, Payload, Record},
+    journal::format::{self, Corruption, FRAME_LEN, Frame, HEADER_LEN},
 };
 
 /// Reads records one by one.
@@ -24,7 +25,12 @@ pub struct Reader {
 impl Reader {
     /// Opens a journal. Corrupt is only what can't be a journal at all.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let mut file = BufReader::with_capacity(256 << 10, File::open(path)?);
+        Reader::buffered(path, 256 << 10)
+    }
+
+    /// [`Reader::open`] for who reads only so many bytes.
+    pub(crate) fn buffered(path: &Path, bytes: usize) -> io::Result<Self> {
+        let mut file = BufReader::with_capacity(bytes, File::open(path)?);
         let mut header = [0; HEADER_LEN];
         let read = read_up_to(&mut file, &mut header)?;
         if header.starts_with(&format::header()[..read]) && read < HEADER_LEN {
@@ -78,6 +84,17 @@ impl Reader {
         Ok(self.next_record()?.map(Record::into_event))
     }
 
+    /// Looks again behind the last whole record: a writer may have added to it.
+    pub fn again(&mut self) -> io::Result<()> {
+        self.torn = None;
+        self.file.seek(SeekFrom::Start(self.offset)).map(drop)
+    }
+
+    /// Where the last whole record that was read ends.
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
+    }
+
     /// The damage at which reading ended. In the journal of a running build this is a record that is just
     /// being written.
     pub fn torn(&self) -> Option<&Corruption> {
@@ -90,51 +107,79 @@ pub(crate) fn read_build(path: &Path) -> io::Result<(Build, Option<Corruption>)>
     let mut reader = Reader::open(path)?;
     let mut build = Build::default();
     while let Some(outline) = reader.next(Frame::outline)? {
-        match outline {
-            Outline::Record(record) => build.apply(&record.into_event()),
-            Outline::Output { step, at, bytes } => build.count_output(&step, at, bytes),
-        }
+        outline.apply(&mut build);
     }
     Ok((build, reader.torn))
 }
 
-/// Follows the journal of a build that this process writes.
+/// Follows a journal, which this process may write meanwhile.
 pub struct JournalTail {
     path: PathBuf,
     reader: Reader,
     next: u64,
+    /// What was read adds up to this.
+    build: Build,
+    hash: Hash,
 }
 
 impl JournalTail {
     /// From the journal's start.
     pub fn open(path: &Path) -> io::Result<Self> {
-        Ok(JournalTail { path: path.to_owned(), reader: Reader::open(path)?, next: 0 })
+        let reader = Reader::open(path)?;
+        Ok(JournalTail {
+            path: path.to_owned(),
+            reader,
+            next: 0,
+            build: Build::default(),
+            hash: Hash::default(),
+        })
+    }
+
+    /// Goes on to record `end`, without unpacking or keeping anything.
+    fn pass(&mut self, end: u64) -> io::Result<()> {
+        while self.next < end {
+            let outline = self.reader.next(Frame::outline)?.ok_or_else(not_there)?;
+            (self.next, self.hash) = (self.next + 1, outline.hash());
+            outline.apply(&mut self.build);
+        }
+        Ok(())
     }
 }
 
 impl Tail for JournalTail {
-    fn read(&mut self, from: u64, end: u64, bytes: usize) -> io::Result<Vec<Event>> {
+    fn read(&mut self, from: u64, end: u64, bytes: usize) -> io::Result<Vec<Record>> {
         if from < self.next {
             *self = JournalTail::open(&self.path)?;
         }
-        while self.next < from {
-            // Passed over without unpacking or keeping anything.
-            self.reader.next(Frame::outline)?.ok_or_else(not_there)?;
-            self.next += 1;
-        }
-        let mut events = Vec::new();
+        self.pass(from)?;
+        let mut records = Vec::new();
         let mut size = 0;
         while self.next < end && size < bytes {
-            let event = self.reader.next_event()?.ok_or_else(not_there)?;
-            self.next = event.seq + 1;
-            size += match &event.body {
-                Body::StepOutput(bytes) => bytes.len(),
-                // A rough price: bounds the number of small events.
-                _ => 1024,
-            };
-            events.push(event);
+            let record = self.reader.next_record()?.ok_or_else(not_there)?;
+            (self.next, self.hash) = (record.seq + 1, record.hash);
+            match &record.payload {
+                Payload::Bytes(bytes) => {
+                    size += bytes.len();
+                    let step = record.step.as_deref().unwrap_or_default();
+                    self.build.count_output(step, record.at, bytes.len() as u64);
+                }
+                Payload::Json(text) => {
+                    // With a rough price of its own: bounds the number of small events.
+                    size += text.len() + 512;
+                    self.build.apply(&record.clone().into_event());
+                }
+            }
+            records.push(record);
         }
-        Ok(events)
+        Ok(records)
+    }
+
+    fn build(&mut self, end: u64) -> io::Result<(&Build, Hash)> {
+        if end < self.next {
+            *self = JournalTail::open(&self.path)?;
+        }
+        self.pass(end)?;
+        Ok((&self.build, self.hash))
     }
 }
 

@@ -5,6 +5,7 @@
 //! .dcd/builds/ID/journal             the build's events
 //! .dcd/numbers/COMPONENT/N           holds the id of build N; making it claims the number
 //! .dcd/numbers/COMPONENT/next        a hint where to start looking
+//! .dcd/unsent/ID                     the history backend lacks the build with that id, or a part of it
 //! ```
 
 use std::{
@@ -61,8 +62,8 @@ pub struct Lookup {
 /// `.dcd` of a workspace.
 #[derive(Clone, Debug)]
 pub struct Store {
-    root: PathBuf,
-    owner: Owner,
+    pub(super) root: PathBuf,
+    pub(super) owner: Owner,
 }
 
 /// A build's place in the store.
@@ -70,7 +71,7 @@ pub struct Store {
 pub struct BuildDir {
     /// The build's id.
     pub id: String,
-    path: PathBuf,
+    pub(super) path: PathBuf,
 }
 
 impl Store {
@@ -172,7 +173,7 @@ impl Store {
     pub fn find(&self, lookup: &Lookup) -> Result<BuildDir, StoreError> {
         let builds = self.builds()?;
         let fits = |build: &BuildDir| match &lookup.component {
-            Some(component) => build.read().is_ok_and(|build| build.component == *component),
+            Some(component) => build.glance().is_ok_and(|build| build.component == *component),
             None => true,
         };
         let not_found = || StoreError::NotFound(lookup.build.clone());
@@ -231,11 +232,14 @@ impl Store {
         })
     }
 
-    /// Notes which build has a number that a history backend gave.
+    /// Notes which build has a number that a history backend gave, unless that is noted.
     pub fn note_number(&self, component: &str, number: u64, id: &str) -> Result<(), StoreError> {
         let directory = self.root.join("numbers").join(encode(component));
         self.make_dir(&directory)?;
         let path = directory.join(number.to_string());
+        if fs::read_to_string(&path).is_ok_and(|ids| ids.lines().any(|line| line == id)) {
+            return Ok(());
+        }
         let mut file = OpenOptions::new()
             .create(true)
             .append(true)
@@ -246,8 +250,13 @@ impl Store {
         Ok(())
     }
 
+    /// The place of a build that is known by its whole id.
+    pub fn place(&self, id: &str) -> BuildDir {
+        BuildDir { id: id.to_owned(), path: self.root.join("builds").join(id) }
+    }
+
     /// The directory itself, which git is to leave alone.
-    fn make_root(&self) -> Result<(), StoreError> {
+    pub(super) fn make_root(&self) -> Result<(), StoreError> {
         self.make_dir(&self.root)?;
         let ignore = self.root.join(".gitignore");
         if !ignore.exists() {
@@ -257,7 +266,7 @@ impl Store {
         Ok(())
     }
 
-    fn make_dir(&self, path: &Path) -> Result<(), StoreError> {
+    pub(super) fn make_dir(&self, path: &Path) -> Result<(), StoreError> {
         self.owner.make_dirs(path).map_err(|error| io_error("create", path, error))
     }
 }
@@ -298,11 +307,11 @@ impl BuildDir {
 
     /// Whether there is anything to show.
     fn has_started(&self) -> bool {
-        self.read().is_ok_and(|build| !build.id.is_empty())
+        self.glance().is_ok_and(|build| !build.id.is_empty())
     }
 
     fn label(&self) -> String {
-        match self.read() {
+        match self.glance() {
             Ok(Build { number: Some(number), component, .. }) => {
                 format!("{component} #{number} ({})", self.id)
             }
@@ -319,7 +328,7 @@ fn highest(directory: &Path) -> Result<u64, StoreError> {
 }
 
 /// Whether some process writes the journal: its lock ends with the process, however that ended.
-fn is_locked(journal: &Path) -> io::Result<bool> {
+pub(super) fn is_locked(journal: &Path) -> io::Result<bool> {
     let file = File::open(journal)?;
     match rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) {
         Ok(()) => Ok(false),
@@ -328,13 +337,13 @@ fn is_locked(journal: &Path) -> io::Result<bool> {
     }
 }
 
-fn io_error(what: &'static str, path: &Path, source: io::Error) -> StoreError {
+pub(super) fn io_error(what: &'static str, path: &Path, source: io::Error) -> StoreError {
     StoreError::Io { what, path: path.to_owned(), source }
 }
 
 /// A component's name as one path segment: what is not a letter, digit, `_` or `-`, or a dot that starts the
 /// name, becomes `%XX`.
-fn encode(component: &str) -> String {
+pub(super) fn encode(component: &str) -> String {
     let mut name = String::new();
     for (index, byte) in component.bytes().enumerate() {
         if byte.is_ascii_alphanumeric() || b"_-".contains(&byte) || (byte == b'.' && index > 0) {

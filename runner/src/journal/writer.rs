@@ -12,13 +12,17 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use rustix::fs::FlockOperation;
+use rustix::{fs::FlockOperation, io::Errno};
 use tokio::sync::watch;
 
 use crate::{
+    chain::Hash,
     engine::ports::{Log, Progress},
     event::{Body, Event, StepName, UnixMs},
-    journal::format::{self, Encoder},
+    journal::{
+        Reader,
+        format::{self, Encoder},
+    },
 };
 
 /// How long a written event may wait for the disk.
@@ -42,12 +46,20 @@ pub struct JournalError {
 pub struct Writer {
     path: PathBuf,
     file: Arc<File>,
-    /// Where the last whole record ends.
-    end: u64,
-    next_seq: u64,
+    end: End,
     encoder: Encoder,
     syncer: Arc<Syncer>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// How far a journal is written.
+#[derive(Clone, Copy, Default)]
+struct End {
+    /// Where the last whole record ends.
+    offset: u64,
+    next_seq: u64,
+    /// The last event's.
+    hash: Hash,
 }
 
 struct Syncer {
@@ -75,6 +87,32 @@ impl Writer {
         rustix::fs::flock(&file, FlockOperation::LockExclusive)
             .map_err(|error| fail("lock", error.into()))?;
         file.write_all(&format::header()).map_err(|error| fail("write to", error))?;
+        Self::start(path, file, End { offset: format::HEADER_LEN as u64, ..End::default() })
+    }
+
+    /// Goes on with the journal of a build whose runner is gone: a torn tail is cut, and what is whole stays. `None`:
+    /// the runner is not gone.
+    pub fn recover(path: &Path) -> Result<Option<Self>, JournalError> {
+        let fail = |what, source| JournalError { what, path: path.to_owned(), source };
+        let mut file =
+            OpenOptions::new().read(true).write(true).open(path).map_err(|error| fail("open", error))?;
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => return Ok(None),
+            Err(error) => return Err(fail("lock", error.into())),
+        }
+        let mut reader = Reader::open(path).map_err(|error| fail("read", error))?;
+        let mut end = End::default();
+        while let Some(record) = reader.next_record().map_err(|error| fail("read", error))? {
+            (end.next_seq, end.hash) = (record.seq + 1, record.hash);
+        }
+        end.offset = reader.offset();
+        file.set_len(end.offset).map_err(|error| fail("cut the torn end of", error))?;
+        file.seek(io::SeekFrom::End(0)).map_err(|error| fail("write to", error))?;
+        Self::start(path, file, end).map(Some)
+    }
+
+    fn start(path: &Path, file: File, end: End) -> Result<Self, JournalError> {
         let file = Arc::new(file);
         let syncer = Arc::new(Syncer {
             state: Mutex::default(),
@@ -88,57 +126,85 @@ impl Writer {
                     (syncer.clone(), file.clone(), path.parent().map(Path::to_owned));
                 move || syncer.run(&file, directory.as_deref())
             })
-            .map_err(|error| fail("start the syncing thread of", error))?;
+            .map_err(|source| JournalError {
+                what: "start the syncing thread of",
+                path: path.to_owned(),
+                source,
+            })?;
         Ok(Writer {
             path: path.to_owned(),
             file,
-            end: format::HEADER_LEN as u64,
-            next_seq: 0,
+            end,
             encoder: Encoder::default(),
             syncer,
             thread: Some(thread),
         })
     }
 
-    /// Gives the event its number and time, and writes it.
+    /// Gives the event its number, time and hash, and writes it.
     pub fn append(&mut self, step: Option<StepName>, body: Body) -> Result<Event, JournalError> {
-        let event = Event { seq: self.next_seq, at: now(), step, body };
-        self.write(std::slice::from_ref(&event))?;
+        self.append_at(now(), step, body)
+    }
+
+    /// The same for something that happened earlier.
+    pub fn append_at(
+        &mut self,
+        at: UnixMs,
+        step: Option<StepName>,
+        body: Body,
+    ) -> Result<Event, JournalError> {
+        let mut event = Event { seq: self.end.next_seq, at, step, body, hash: Hash::default() };
+        self.write(std::slice::from_mut(&mut event))?;
         Ok(event)
     }
 
     /// The same for events that come together, with one write.
     pub fn append_all(&mut self, events: Vec<(Option<StepName>, Body)>) -> Result<Vec<Event>, JournalError> {
         let at = now();
-        let events = events.into_iter().zip(self.next_seq..);
-        let events: Vec<_> = events.map(|((step, body), seq)| Event { seq, at, step, body }).collect();
-        self.write(&events)?;
+        let event = |(seq, (step, body))| Event { seq, at, step, body, hash: Hash::default() };
+        let mut events: Vec<_> = (self.end.next_seq..).zip(events).map(event).collect();
+        self.write(&mut events)?;
         Ok(events)
     }
 
-    fn write(&mut self, events: &[Event]) -> Result<(), JournalError> {
+    fn write(&mut self, events: &mut [Event]) -> Result<(), JournalError> {
         self.encoder.clear();
-        for event in events {
-            if self.encoder.encode(event) > format::MAX_BODY {
+        let mut hash = self.end.hash;
+        for event in &mut *events {
+            if self.encoder.encode(event, hash) > format::MAX_BODY {
                 let what = "an event is larger than a record can be";
                 return Err(self.error("write to", io::Error::new(io::ErrorKind::InvalidInput, what)));
             }
+            hash = event.hash;
         }
         let records = self.encoder.records();
         if let Err(error) = (&*self.file).write_all(records) {
             // Half a record must not stand before the next one.
-            let _ = self.file.set_len(self.end);
-            let _ = (&*self.file).seek(io::SeekFrom::Start(self.end));
+            let _ = self.file.set_len(self.end.offset);
+            let _ = (&*self.file).seek(io::SeekFrom::Start(self.end.offset));
             return Err(self.error("write to", error));
         }
-        let is_first = self.next_seq == 0;
-        self.end += records.len() as u64;
-        self.next_seq += events.len() as u64;
-        self.syncer.lock().written = self.next_seq;
+        let is_first = self.end.next_seq == 0;
+        self.end = End {
+            offset: self.end.offset + records.len() as u64,
+            next_seq: self.end.next_seq + events.len() as u64,
+            hash,
+        };
+        self.syncer.lock().written = self.end.next_seq;
         if is_first {
             self.syncer.wake.notify_one();
         }
         Ok(())
+    }
+
+    /// How many events it has.
+    pub fn len(&self) -> u64 {
+        self.end.next_seq
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// Follows how far the journal is.

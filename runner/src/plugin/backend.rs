@@ -1,28 +1,36 @@
 //! History backends.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use wasmtime::Store;
 
 use crate::{
-    engine::ports::backend::{Backend, BackendError, Grant, Listed, NewBuild, Written},
-    event::{Body, Event, Outcome, Payload, UnixMs},
+    engine::ports::backend::{
+        Answer, Backend, BackendError, End, Filter, Grant, ListPage, Listed, Lock, Locks, NewBuild,
+        RecordPage, Written,
+    },
+    event::Record,
     pipeline::Json,
     plugin::{
-        Grants, Host, Kind, PluginError,
+        Grants, Host, Kind, PluginError, Usage,
         bindings::{
             history::{
                 HistoryBackend,
                 dcd::plugin::build_types,
-                exports::dcd::plugin::history::{self, BuildFilter, Page, WriteOutcome},
+                exports::dcd::plugin::history::{self, Page},
             },
             types::Error,
         },
         call::limited,
-        describe,
+        convert, describe,
         engine::Compiled,
         given::{Given, Secrets},
         guest::{Guest, Io, Tail},
+        install,
         locate::Located,
         step::{expect_kind, plugin_error},
         warden::Warden,
@@ -32,8 +40,10 @@ use crate::{
 
 /// How long a backend may take for one call.
 const CALL_LIMIT: Duration = Duration::from_secs(30);
-/// How many builds or events are asked for at once.
-const PAGE: u32 = 200;
+/// How many builds are asked for at once: each is some kilobytes.
+const LIST_PAGE: u32 = 1000;
+/// How many events are asked for at once.
+const EVENT_PAGE: u32 = 200;
 
 /// A history backend that is ready to be used. Its calls run where they are awaited: on the plugins' runtime.
 pub struct HistoryPlugin {
@@ -42,6 +52,8 @@ pub struct HistoryPlugin {
     /// Made with the first call, and again after one that broke it.
     instance: Option<Instance>,
     tail: Tail,
+    /// Of all its instances.
+    usage: Usage,
     given: Given,
     /// What the plugin says may hold the secrets that it got.
     redactor: Redactor,
@@ -62,15 +74,13 @@ impl HistoryPlugin {
         with: &Json,
     ) -> Result<(Self, Vec<PluginError>), PluginError> {
         expect_kind(located, Kind::HistoryBackend, "`history`")?;
-        let compiled = host.compile(located, grants)?;
-        let wrong = describe::schema(located, &compiled)?.check(with);
+        let (compiled, schema) = describe::load(host, located, grants)?;
+        let wrong = schema.check(with);
         let config = with.value.to_string();
         let redactor = Redactor::new(secrets.values().filter_map(|secret| secret.as_ref().ok()));
         let given = Given { secrets: Arc::new(secrets), ..Given::default() };
-        Ok((
-            HistoryPlugin { compiled, config, instance: None, tail: Tail::default(), given, redactor },
-            wrong,
-        ))
+        let (usage, tail) = (Usage::new(&compiled.name), Tail::default());
+        Ok((HistoryPlugin { compiled, config, instance: None, tail, usage, given, redactor }, wrong))
     }
 
     /// The same plugin with the same config, as another runner would have it.
@@ -80,9 +90,23 @@ impl HistoryPlugin {
             config: self.config.clone(),
             instance: None,
             tail: Tail::default(),
+            usage: Usage::new(&self.compiled.name),
             given: self.given.clone(),
             redactor: self.redactor.clone(),
         }
+    }
+
+    /// [`HistoryPlugin::another`], on a machine whose clock is so many milliseconds ahead of this one's.
+    pub(crate) fn another_with_clock(&self, ahead_ms: i64) -> Self {
+        let mut another = self.another();
+        another.given.clock_ahead_ms = ahead_ms;
+        another
+    }
+
+    /// Writes the plugin, and what it was compiled to, into a directory of plugins: there other processes find it without
+    /// compiling it again.
+    pub fn save(&self, located: &Located, directory: &Path) -> Result<PathBuf, PluginError> {
+        install::save(located, &self.compiled, directory)
     }
 
     /// The optional operations that it names.
@@ -91,6 +115,11 @@ impl HistoryPlugin {
             guest.call_describe(store).await.map(|info| Ok(info.features))
         };
         self.call("describe", describe).await
+    }
+
+    /// What it makes use of, also after it was given away.
+    pub fn usage(&self) -> Usage {
+        self.usage.clone()
     }
 
     /// Whether there is an instance that works.
@@ -103,7 +132,7 @@ impl HistoryPlugin {
         if self.instance.is_some() {
             return Ok(());
         }
-        let warden = self.compiled.warden(Io::Tail(self.tail.clone()));
+        let warden = self.compiled.warden(Io::Tail(self.tail.clone())).noting_in(&self.usage);
         // A directory that is not there will not come while the build waits.
         let store = self.compiled.store(&warden, self.given.clone());
         let mut store = store.map_err(|error| BackendError { transient: false, ..self.broken(error) })?;
@@ -147,18 +176,20 @@ impl HistoryPlugin {
         let message =
             if said.is_empty() { error.message } else { format!("{}; it said: {said}", error.message) };
         let message = self.redactor.text(&message).into_owned();
-        BackendError { message, help: error.help, transient: true }
+        BackendError { message, help: error.help, transient: true, unsupported: false }
     }
 
     /// The plugin answered with an error.
     fn refused(&self, error: Error, warden: &Warden) -> BackendError {
-        let transient = matches!(error, Error::Unavailable(_));
+        let (transient, unsupported) =
+            (matches!(error, Error::Unavailable(_)), matches!(error, Error::Unsupported(_)));
         // What it was refused explains it best.
         let refused = warden.take_notes().refused;
         let error = plugin_error(&self.compiled.name, error);
         let lacking = refused.or_else(|| self.compiled.lacking_for(&error.message));
         let mask = |text: String| self.redactor.text(&text).into_owned();
-        BackendError { message: mask(error.message), help: error.help.map(mask).or(lacking), transient }
+        let help = error.help.map(mask).or(lacking);
+        BackendError { message: mask(error.message), help, transient, unsupported }
     }
 }
 
@@ -167,13 +198,17 @@ impl Backend for HistoryPlugin {
         &self.compiled.name
     }
 
-    async fn begin(&mut self, build: &NewBuild) -> Result<Grant, BackendError> {
+    async fn check(&mut self) -> Answer<()> {
+        self.call("check", async |guest, store| guest.call_check(store).await).await
+    }
+
+    async fn begin(&mut self, build: &NewBuild) -> Answer<Grant> {
         let build = history::NewBuild {
             component: build.component.clone(),
             run_id: build.id.clone(),
             started_at: build.started_at,
             lease_ttl_ms: build.lease_ms,
-            metadata: serde_json::to_string(&build.metadata).unwrap_or_else(|_| "{}".to_owned()),
+            metadata: json(&build.metadata),
         };
         let grant = self
             .call("begin-build", async |guest, store| guest.call_begin_build(store, &build).await)
@@ -181,38 +216,26 @@ impl Backend for HistoryPlugin {
         Ok(Grant { number: grant.build.number, lease: grant.lease.token, next_seq: grant.next_seq })
     }
 
-    async fn append(
-        &mut self,
-        component: &str,
-        grant: &Grant,
-        events: Vec<Event>,
-    ) -> Result<Written, BackendError> {
+    async fn append(&mut self, component: &str, grant: &Grant, records: Vec<Record>) -> Answer<Written> {
         let id = build_id(component, grant.number);
-        let first = events.first().map_or(0, |event| event.seq);
-        let events: Vec<_> = events.into_iter().map(to_wit).collect();
+        let first = records.first().map_or(0, |record| record.seq);
+        let events: Vec<_> = records.into_iter().map(convert::event).collect();
         let call = async |guest: &history::Guest, store: &mut Store<Guest>| {
             guest.call_append(store, &id, &grant.lease, first, &events).await
         };
-        self.call("append", call).await.map(written)
+        self.call("append", call).await.map(convert::written)
     }
 
-    async fn finish(
-        &mut self,
-        component: &str,
-        grant: &Grant,
-        end: u64,
-        outcome: Outcome,
-        at: UnixMs,
-    ) -> Result<Written, BackendError> {
+    async fn finish(&mut self, component: &str, grant: &Grant, end: &End) -> Answer<Written> {
         let id = build_id(component, grant.number);
-        let status = to_status(outcome);
+        let (status, brief) = (convert::status(Some(end.outcome)), json(&end.brief));
         let call = async |guest: &history::Guest, store: &mut Store<Guest>| {
-            guest.call_finish_build(store, &id, &grant.lease, end, status, at).await
+            guest.call_finish_build(store, &id, &grant.lease, end.events, status, end.at, &brief).await
         };
-        self.call("finish-build", call).await.map(written)
+        self.call("finish-build", call).await.map(convert::written)
     }
 
-    async fn renew(&mut self, component: &str, grant: &Grant, lease_ms: u32) -> Result<bool, BackendError> {
+    async fn renew(&mut self, component: &str, grant: &Grant, lease_ms: u32) -> Answer<bool> {
         let id = build_id(component, grant.number);
         let call = async |guest: &history::Guest, store: &mut Store<Guest>| {
             guest.call_renew_lease(store, &id, &grant.lease, lease_ms).await
@@ -220,29 +243,21 @@ impl Backend for HistoryPlugin {
         Ok(self.call("renew-lease", call).await?.is_some())
     }
 
-    async fn list(&mut self, component: Option<&str>, limit: usize) -> Result<Vec<Listed>, BackendError> {
-        let filter = BuildFilter {
-            component: component.map(str::to_owned),
-            statuses: Vec::new(),
-            started_after: None,
-            started_before: None,
+    async fn get(&mut self, component: &str, number: u64) -> Answer<Option<Listed>> {
+        let id = build_id(component, number);
+        let build = self.call("get-build", async |guest, store| guest.call_get_build(store, &id).await);
+        Ok(build.await?.map(convert::listed))
+    }
+
+    async fn list(&mut self, filter: &Filter, limit: usize, cursor: Option<String>) -> Answer<ListPage> {
+        let filter = convert::filter(filter);
+        let limit = u32::try_from(limit).unwrap_or(LIST_PAGE).min(LIST_PAGE);
+        let page = Page { limit, cursor };
+        let call = async |guest: &history::Guest, store: &mut Store<Guest>| {
+            guest.call_list_builds(store, &filter, &page).await
         };
-        let mut builds = Vec::new();
-        let mut cursor = None;
-        loop {
-            let wanted = u32::try_from(limit - builds.len()).unwrap_or(PAGE).min(PAGE);
-            let page = Page { limit: wanted, cursor: cursor.take() };
-            let call = async |guest: &history::Guest, store: &mut Store<Guest>| {
-                guest.call_list_builds(store, &filter, &page).await
-            };
-            let page = self.call("list-builds", call).await?;
-            builds.extend(page.items.into_iter().map(listed));
-            builds.truncate(limit);
-            match page.next {
-                Some(next) if builds.len() < limit => cursor = Some(next),
-                _ => return Ok(builds),
-            }
-        }
+        let page = self.call("list-builds", call).await?;
+        Ok(ListPage { builds: page.items.into_iter().map(convert::listed).collect(), next: page.next })
     }
 
     async fn read(
@@ -251,14 +266,57 @@ impl Backend for HistoryPlugin {
         number: u64,
         step: Option<&str>,
         from: u64,
-    ) -> Result<(Vec<Event>, Option<u64>), BackendError> {
+    ) -> Answer<RecordPage> {
         let id = build_id(component, number);
         let step = step.map(str::to_owned);
         let call = async |guest: &history::Guest, store: &mut Store<Guest>| {
-            guest.call_read_events(store, &id, step.as_deref(), from, PAGE).await
+            guest.call_read_events(store, &id, step.as_deref(), from, EVENT_PAGE).await
         };
         let page = self.call("read-events", call).await?;
-        Ok((page.items.into_iter().map(from_wit).collect(), page.next_seq))
+        let records = page.items.into_iter().map(convert::record).collect::<Option<_>>();
+        let records = records.ok_or_else(|| {
+            self.broken(PluginError::new(format!(
+                "plugin {} gave an event whose hash has not 32 bytes",
+                self.compiled.name
+            )))
+        })?;
+        Ok(RecordPage { records, next: page.next_seq })
+    }
+
+    async fn prune(&mut self, component: &str, number: u64) -> Answer<u64> {
+        let id = build_id(component, number);
+        self.call("prune-output", async |guest, store| guest.call_prune_output(store, &id).await).await
+    }
+}
+
+impl Locks for HistoryPlugin {
+    async fn acquire(&mut self, name: &str, ticket: &str, owner: &str, ttl_ms: u32) -> Answer<Lock> {
+        let (name, ticket, owner) = (name.to_owned(), ticket.to_owned(), owner.to_owned());
+        let call = async |guest: &history::Guest, store: &mut Store<Guest>| {
+            guest.call_acquire_lock(store, &name, &ticket, &owner, ttl_ms).await
+        };
+        self.call("acquire-lock", call).await.map(convert::lock)
+    }
+
+    async fn renew_lock(&mut self, name: &str, ticket: &str, ttl_ms: u32) -> Answer<Option<Lock>> {
+        let (name, ticket) = (name.to_owned(), ticket.to_owned());
+        let call = async |guest: &history::Guest, store: &mut Store<Guest>| {
+            guest.call_renew_lock(store, &name, &ticket, ttl_ms).await
+        };
+        Ok(self.call("renew-lock", call).await?.map(convert::lock))
+    }
+
+    async fn release(&mut self, name: &str, ticket: &str) -> Answer<bool> {
+        let (name, ticket) = (name.to_owned(), ticket.to_owned());
+        let call = async |guest: &history::Guest, store: &mut Store<Guest>| {
+            guest.call_release_lock(store, &name, &ticket).await
+        };
+        self.call("release-lock", call).await
+    }
+
+    async fn locks(&mut self) -> Answer<Vec<Lock>> {
+        let locks = self.call("list-locks", async |guest, store| guest.call_list_locks(store).await).await?;
+        Ok(locks.into_iter().map(convert::lock).collect())
     }
 }
 
@@ -266,68 +324,7 @@ fn build_id(component: &str, number: u64) -> build_types::BuildId {
     build_types::BuildId { component: component.to_owned(), number }
 }
 
-fn written(outcome: WriteOutcome) -> Written {
-    match outcome {
-        WriteOutcome::Stored(next) => Written::Stored(next),
-        WriteOutcome::Gap(from) => Written::Gap(from),
-        WriteOutcome::Fenced => Written::Fenced,
-    }
-}
-
-pub(super) fn to_wit(event: Event) -> build_types::Event {
-    build_types::Event {
-        seq: event.seq,
-        at: event.at,
-        kind: event.body.kind().to_owned(),
-        step: event.step.map(|step| step.to_string()),
-        payload: match event.body.payload() {
-            Payload::Json(text) => build_types::Payload::Json(text),
-            Payload::Bytes(bytes) => build_types::Payload::Bytes(bytes.to_vec()),
-        },
-    }
-}
-
-fn from_wit(event: build_types::Event) -> Event {
-    let payload = match event.payload {
-        build_types::Payload::Json(text) => Payload::Json(text),
-        build_types::Payload::Bytes(bytes) => Payload::Bytes(bytes.into()),
-    };
-    Event {
-        seq: event.seq,
-        at: event.at,
-        step: event.step.map(Into::into),
-        body: Body::from_parts(&event.kind, payload),
-    }
-}
-
-/// A build is never skipped; should one be, it did what it should.
-fn to_status(outcome: Outcome) -> build_types::Status {
-    match outcome {
-        Outcome::Success | Outcome::Skip => build_types::Status::Success,
-        Outcome::Failure => build_types::Status::Failure,
-        Outcome::Timeout => build_types::Status::Timeout,
-        Outcome::Error => build_types::Status::Error,
-        Outcome::Cancellation => build_types::Status::Cancellation,
-    }
-}
-
-fn listed(build: build_types::Build) -> Listed {
-    let outcome = match build.status {
-        build_types::Status::Running => None,
-        build_types::Status::Success => Some(Outcome::Success),
-        build_types::Status::Failure => Some(Outcome::Failure),
-        build_types::Status::Error => Some(Outcome::Error),
-        build_types::Status::Timeout => Some(Outcome::Timeout),
-        build_types::Status::Cancellation => Some(Outcome::Cancellation),
-    };
-    Listed {
-        id: build.run_id,
-        number: build.id.number,
-        component: build.id.component,
-        outcome,
-        started_at: build.started_at,
-        finished_at: build.finished_at,
-        lease_expires_at: build.lease_expires_at,
-        metadata: serde_json::from_str(&build.metadata).unwrap_or_default(),
-    }
+/// Our own types always serialise.
+fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_else(|_| "{}".to_owned())
 }

@@ -14,8 +14,7 @@ use crate::plugin::{
 
 /// What a plugin's config must be like, asked from the plugin itself if need be. It may touch nothing.
 pub fn config_schema(host: &Host, located: &Located) -> Result<Value, PluginError> {
-    let compiled = host.compile(located, Grants::default())?;
-    schema(located, &compiled).map(Schema::into_json)
+    load(host, located, Grants::default()).map(|(_, schema)| schema.into_json())
 }
 
 /// The schema, as the plugin gives it.
@@ -46,7 +45,25 @@ fn ask(compiled: &Compiled, kind: Kind) -> Result<String, PluginError> {
     Ok(info.config_schema)
 }
 
-/// The schema of a plugin, which was asked when it was installed, or else is now.
+/// Compiles a plugin, or takes its compiled form, to be called with these grants; and its config's schema, which it was
+/// asked for when it was installed, or else is now.
+pub(crate) fn load(
+    host: &Host,
+    located: &Located,
+    grants: Grants,
+) -> Result<(Compiled, Schema), PluginError> {
+    // First, as the digest of the compiled form is being made meanwhile.
+    let name = located.manifest.name.as_str().into();
+    let known = located.installed.schema().map(|json| Schema::known(&name, json.clone())).transpose()?;
+    let compiled = host.compile(located, grants)?;
+    let schema = match known {
+        Some(schema) => schema,
+        None => schema(located, &compiled)?,
+    };
+    Ok((compiled, schema))
+}
+
+/// The schema of a plugin that is compiled.
 pub(crate) fn schema(located: &Located, compiled: &Compiled) -> Result<Schema, PluginError> {
     match located.installed.schema() {
         Some(json) => Schema::known(&compiled.name, json.clone()),

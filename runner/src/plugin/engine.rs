@@ -14,17 +14,16 @@ use tokio::{
 };
 use wasmtime::{
     Engine, Store,
-    component::{Component, HasSelf, InstancePre, Linker},
+    component::{Component, InstancePre},
 };
 
 use crate::plugin::{
     Grants, Manifest, PluginError,
-    bindings::step::StepType,
     client::Client,
     compiler,
     given::{Answers, Given},
     guest::{Guest, Io, Tail},
-    host::sockets,
+    linker::Links,
     locate::Located,
     sidecar::Installed,
     warden::Warden,
@@ -38,7 +37,7 @@ pub(crate) const HOSTCALL_FUEL: usize = 64 << 20;
 /// Compiles plugins and runs their calls.
 pub struct Host {
     engine: Engine,
-    linker: Linker<Guest>,
+    links: Links,
     handle: Handle,
     /// Taken when the host goes.
     runtime: Option<Runtime>,
@@ -79,7 +78,6 @@ impl Host {
             PluginError::new(format!("cannot start the plugin host: {what}: {error}"))
         };
         let engine = compiler::engine(compiler::NATIVE).map_err(|error| fail("the compiler", &error))?;
-        let linker = linker(&engine).map_err(|error| fail("the linker", &error))?;
         let runtime = Builder::new_multi_thread()
             .worker_threads(2)
             .thread_name("plugin")
@@ -91,7 +89,8 @@ impl Host {
             .map_err(|error| fail("its runtime", &error))?;
         start_ticker(&engine).map_err(|error| fail("its clock", &error))?;
         let handle = runtime.handle().clone();
-        Ok(Host { engine, linker, handle, runtime: Some(runtime), hints: Mutex::default() })
+        let links = Links::new(&engine);
+        Ok(Host { engine, links, handle, runtime: Some(runtime), hints: Mutex::default() })
     }
 
     /// Runs something beside the run loop, on the plugins' runtime.
@@ -117,11 +116,14 @@ impl Host {
     /// Compiles a plugin, or takes its compiled form, to be called with these grants.
     pub(crate) fn compile(&self, located: &Located, grants: Grants) -> Result<Compiled, PluginError> {
         let name = &located.manifest.name;
-        let component = self.component(located)?;
-        let pre = self.linker.instantiate_pre(&component).map_err(|error| {
+        let unlinked = |error: wasmtime::Error| {
             PluginError::new(format!("plugin {name} imports what dcd does not have: {}", error.root_cause()))
                 .help("rebuild it with the dcd-plugin-sdk crate of this dcd's version")
-        })?;
+        };
+        // First, as the digest of the compiled form is being made meanwhile.
+        self.links.prepare(&located.imports).map_err(unlinked)?;
+        let component = self.component(located)?;
+        let pre = self.links.link(&component).map_err(unlinked)?;
         let lacking = grants.lacking(&located.manifest);
         let grants = Arc::new(grants);
         Ok(Compiled {
@@ -137,9 +139,12 @@ impl Host {
 
     fn component(&self, located: &Located) -> Result<Component, PluginError> {
         let stale = match &located.installed {
-            Installed::Fresh { native, .. } => match compiler::load(&self.engine, native) {
-                Ok(component) => return Ok(component),
-                Err(error) => Some(format!("its compiled form cannot be loaded: {}", error.root_cause())),
+            Installed::Fresh(native) => match native.verified(&located.path)? {
+                Ok(file) => match compiler::load(&self.engine, file) {
+                    Ok(component) => return Ok(component),
+                    Err(error) => Some(format!("its compiled form cannot be loaded: {}", error.root_cause())),
+                },
+                Err(why) => Some(why),
             },
             Installed::Stale(why) => Some(why.clone()),
             Installed::Elsewhere | Installed::No => None,
@@ -202,16 +207,6 @@ impl Compiled {
         store.epoch_deadline_async_yield_and_update(1);
         Ok(store)
     }
-}
-
-fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
-    let mut linker = Linker::new(engine);
-    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
-    sockets::add_to_linker(&mut linker)?;
-    // The interfaces of the step world are all there are: the other world has some of them.
-    StepType::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest)?;
-    Ok(linker)
 }
 
 /// A thread, not a task: it must tick also when every worker is busy in a guest.

@@ -35,6 +35,8 @@ pub(crate) struct Given {
     pub(crate) own_secrets: Vec<String>,
     /// What its programs get. `None`: it has no business with programs.
     pub(crate) workshop: Option<Workshop>,
+    /// How far its clock is ahead of this machine's, in milliseconds: for tests of what must not depend on it.
+    pub(crate) clock_ahead_ms: i64,
 }
 
 /// What it takes to run programs.

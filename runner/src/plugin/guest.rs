@@ -1,15 +1,18 @@
 //! What the host keeps for one instance of a plugin.
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use wasmtime::{ResourceLimiter, component::ResourceTable};
 use wasmtime_wasi::{
-    FsPerms, WasiCtx, WasiCtxView, WasiView,
+    FsPerms, HostWallClock, WasiCtx, WasiCtxView, WasiView,
     cli::{IsTerminal, StdoutStream},
     p2::{OutputStream, Pollable, StreamError, StreamResult},
 };
@@ -89,6 +92,9 @@ impl Guest {
         wasi.envs(&grants.env()).envs(&given.env);
         wasi.stdout(GuestOutput(warden.io.clone())).stderr(GuestOutput(warden.io.clone()));
         sockets::allow(&mut wasi, &warden, &sockets);
+        if given.clock_ahead_ms != 0 {
+            wasi.wall_clock(WrongClock(given.clock_ahead_ms));
+        }
         for directory in grants.directories() {
             let path = directory.path.display().to_string();
             let access = if directory.writable { FsPerms::ReadWrite } else { FsPerms::ReadOnly };
@@ -194,6 +200,21 @@ impl ResourceLimiter for Limits {
 
     fn memories(&self) -> usize {
         PARTS_LIMIT
+    }
+}
+
+/// A clock that is so many milliseconds ahead.
+struct WrongClock(i64);
+
+impl HostWallClock for WrongClock {
+    fn resolution(&self) -> Duration {
+        Duration::from_millis(1)
+    }
+
+    fn now(&self) -> Duration {
+        let right = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let off = Duration::from_millis(self.0.unsigned_abs());
+        if self.0 > 0 { right + off } else { right.saturating_sub(off) }
     }
 }
 

@@ -15,6 +15,7 @@ use crate::{
     pipeline::{Allow, Limits},
     plugin::{
         Grants, Host, Manifest, PluginError, compiler, describe,
+        engine::Compiled,
         grants_file::{self, ImageGrants},
         locate::{self, Located},
         sidecar::{self, Sidecar},
@@ -69,19 +70,39 @@ pub fn prepare(
         return Err(locked_without(&located, &lacking, options));
     }
     // Compiled for here, too, when it is for elsewhere: it says of its config what only it knows.
-    let compiled = host.compile(&located, Grants::default())?;
-    let config_schema = describe::schema(&located, &compiled)?.into_json();
+    let config_schema = describe::config_schema(host, &located)?;
     let native = precompile(&located, options.target)?;
-    let sidecar = Sidecar {
+    let sidecar = sidecar_of(&located, &native, options.target, config_schema);
+    Ok(Ready { located, wasm, grants, lacking, compiled_size: native.len(), grants_change, native, sidecar })
+}
+
+fn sidecar_of(located: &Located, native: &[u8], target: &str, config_schema: Value) -> Sidecar {
+    Sidecar {
         source_sha256: located.sha256.clone(),
-        cwasm_sha256: hex(&Sha256::digest(&native)),
+        cwasm_sha256: hex(&Sha256::digest(native)),
         dcd: compiler::VERSION.to_owned(),
-        target: options.target.to_owned(),
+        target: target.to_owned(),
         manifest: located.manifest.clone(),
         imports: located.imports.clone(),
         config_schema,
-    };
-    Ok(Ready { located, wasm, grants, lacking, compiled_size: native.len(), grants_change, native, sidecar })
+    }
+}
+
+/// Writes a plugin that is compiled already into a directory that has no other of its name, and grants it nothing there.
+/// The answer is where it is.
+pub(crate) fn save(located: &Located, compiled: &Compiled, directory: &Path) -> Result<PathBuf, PluginError> {
+    let name = &located.manifest.name;
+    let native = compiled.pre.component().serialize().map_err(|error| {
+        PluginError::new(format!("what plugin {name} was compiled to cannot be kept: {}", error.root_cause()))
+    })?;
+    let config_schema = describe::schema(located, compiled)?.into_json();
+    let sidecar = sidecar_of(located, &native, compiler::NATIVE, config_schema);
+    let wasm = directory.join(format!("{name}.wasm"));
+    let (cwasm, sidecar_path) = sidecar::paths(&wasm);
+    put(&wasm, &located.bytes()?)?;
+    put(&cwasm, &native)?;
+    put(&sidecar_path, serde_json::to_value(&sidecar).unwrap_or_default().to_string().as_bytes())?;
+    Ok(wasm)
 }
 
 fn precompile(located: &Located, target: &str) -> Result<Vec<u8>, PluginError> {

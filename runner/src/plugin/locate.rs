@@ -25,7 +25,7 @@ use crate::{
 /// Where an image keeps its plugins.
 pub const DIRECTORY: &str = "/dcd-plugins";
 /// More directories, separated by colons, looked at first.
-const PATH_VARIABLE: &str = "DCD_PLUGIN_PATH";
+pub(crate) const PATH_VARIABLE: &str = "DCD_PLUGIN_PATH";
 
 /// A plugin's file, read and identified.
 #[derive(Clone, Debug)]
@@ -69,10 +69,21 @@ impl Located {
             .help("start again"))
     }
 
+    /// The same once its compiled form is known to be the one that was installed, or to be of no use. Who loads it looks
+    /// himself.
+    pub fn verified(mut self) -> Result<Self, PluginError> {
+        if let Installed::Fresh(native) = &self.installed
+            && let Err(why) = native.verified(&self.path)?
+        {
+            self.installed = Installed::Stale(why);
+        }
+        Ok(self)
+    }
+
     /// Whether it is installed.
     pub fn state(&self) -> State {
         match self.installed {
-            Installed::Fresh { .. } => State::Fresh,
+            Installed::Fresh(_) => State::Fresh,
             Installed::Stale(_) => State::Stale,
             Installed::Elsewhere | Installed::No => State::Absent,
         }
@@ -82,8 +93,8 @@ impl Located {
     pub fn compiled(&self) -> String {
         let command = sidecar::command(&self.path);
         match &self.installed {
-            Installed::Fresh { sidecar, size, .. } => {
-                format!("yes, {size} bytes compiled for {}", sidecar.target)
+            Installed::Fresh(native) => {
+                format!("yes, {} bytes compiled for {}", native.size, native.sidecar.target)
             }
             Installed::Stale(why) => format!("stale: {why}; {command} mends that"),
             Installed::No => format!("no: it is compiled at each start; {command} does it once"),
@@ -113,17 +124,17 @@ pub fn read(path: &Path) -> Result<Located, PluginError> {
     })
 }
 
-/// Reads a plugin of a plugin directory, with what lies beside it.
-pub fn read_installed(path: &Path) -> Result<Located, PluginError> {
+/// Reads a plugin of a plugin directory, with what lies beside it, whose digest is not known yet.
+fn read_installed(path: &Path) -> Result<Located, PluginError> {
     let (size, sha256, installed) = sidecar::read(path, &|error| unreadable(path, &error))?;
     // What was read at the installation is not read again.
     let mut located = match &installed {
-        Installed::Fresh { sidecar, .. } => Located {
+        Installed::Fresh(native) => Located {
             path: path.to_owned(),
             size,
             sha256,
-            manifest: sidecar.manifest.clone(),
-            imports: sidecar.imports.clone(),
+            manifest: native.sidecar.manifest.clone(),
+            imports: native.sidecar.imports.clone(),
             image: None,
             installed: Installed::No,
         },
@@ -180,16 +191,20 @@ impl<'a> Locator<'a> {
 
     /// Reads a plugin's file; what lies beside it only in a plugin directory that is not the workspace's.
     pub fn read(&self, path: &Path) -> Result<Located, PluginError> {
+        self.look(path).and_then(Located::verified)
+    }
+
+    fn look(&self, path: &Path) -> Result<Located, PluginError> {
         let is_installed = path.parent().is_some_and(|parent| self.trusted.iter().any(|dir| dir == parent));
         if is_installed { read_installed(path) } else { read(path) }
     }
 
-    /// The plugin that a pipeline calls `name`; `span` is where it does.
+    /// The plugin that a pipeline calls `name`, to be loaded or [verified](Located::verified); `span` is where it does.
     pub fn find(&self, name: &str, span: &Span) -> Result<Located, PluginError> {
         let block = self.blocks.get(name);
         let located = match block.and_then(|block| block.path.as_ref()) {
             Some(path) => {
-                self.read(&self.workspace.join(&path.value)).map_err(|error| error.at(path.span.clone()))?
+                self.look(&self.workspace.join(&path.value)).map_err(|error| error.at(path.span.clone()))?
             }
             None => self.search(name, span)?,
         };
@@ -238,7 +253,7 @@ impl<'a> Locator<'a> {
         };
         for path in self.directories.iter().flat_map(likely_first) {
             let likely = is_likely(&path);
-            match self.read(&path) {
+            match self.look(&path) {
                 Ok(located) if located.manifest.name == name => return Ok(located),
                 Ok(located) => others.push(located.manifest.name),
                 // A broken file stands in the way only of who wants it.

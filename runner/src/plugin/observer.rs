@@ -8,14 +8,13 @@ use crate::{
     event::Event,
     pipeline::Json,
     plugin::{
-        Grants, Host, Kind, PluginError,
-        backend::to_wit,
+        Grants, Host, Kind, PluginError, Usage,
         bindings::{
             observer::{BuildObserver, exports::dcd::plugin::observer},
             types::Error,
         },
         call::{QUICK, limited},
-        describe,
+        convert, describe,
         engine::Compiled,
         given::{Given, Secrets},
         guest::{Guest, Io, Tail},
@@ -34,6 +33,7 @@ pub struct ObserverPlugin {
     compiled: Compiled,
     config: String,
     tail: Tail,
+    usage: Usage,
     given: Given,
     /// What the plugin says may hold the secrets that it got.
     redactor: Redactor,
@@ -56,12 +56,12 @@ impl ObserverPlugin {
         with: &Json,
     ) -> Result<(Self, Vec<PluginError>), PluginError> {
         expect_kind(located, Kind::BuildObserver, "`observers`")?;
-        let compiled = host.compile(located, grants)?;
-        let mut wrong = describe::schema(located, &compiled)?.check(with);
+        let (compiled, schema) = describe::load(host, located, grants)?;
+        let mut wrong = schema.check(with);
         let redactor = Redactor::new(secrets.values().filter_map(|secret| secret.as_ref().ok()));
         let given = Given { secrets: Arc::new(secrets), ..Given::default() };
-        let (config, tail) = (with.value.to_string(), Tail::default());
-        let plugin = ObserverPlugin { compiled, config, tail, given, redactor };
+        let (config, tail, usage) = (with.value.to_string(), Tail::default(), Usage::new(&compiled.name));
+        let plugin = ObserverPlugin { compiled, config, tail, usage, given, redactor };
         if wrong.is_empty() {
             wrong = plugin.validate(with)?;
         }
@@ -88,9 +88,14 @@ impl ObserverPlugin {
         &self.compiled.name
     }
 
+    /// What it makes use of, also after it was given away.
+    pub fn usage(&self) -> Usage {
+        self.usage.clone()
+    }
+
     /// Opens it for a build.
     pub async fn open(self, build: &String) -> Result<Observing, PluginError> {
-        let warden = self.compiled.warden(Io::Tail(self.tail.clone()));
+        let warden = self.compiled.warden(Io::Tail(self.tail.clone())).noting_in(&self.usage);
         let mut store = self.compiled.store(&warden, self.given.clone())?;
         let opened = limited(&warden, "open", self.limit(), async {
             let instance = self.compiled.pre.instantiate_async(&mut store).await?;
@@ -133,7 +138,7 @@ impl ObserverPlugin {
 impl Observing {
     /// Tells it of events. The outer error ends the observer: its instance is broken.
     pub async fn observe(&mut self, events: Vec<Event>) -> Result<Result<(), PluginError>, PluginError> {
-        let events: Vec<_> = events.into_iter().map(to_wit).collect();
+        let events: Vec<_> = events.into_iter().map(convert::told).collect();
         let call = async |guest: &observer::Guest, store: &mut Store<Guest>| {
             guest.call_observe(store, &events).await
         };

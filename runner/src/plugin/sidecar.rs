@@ -6,11 +6,13 @@ use std::{
     fs::{self, File},
     io::{self, Read},
     path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+    thread,
 };
 
+use ring::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use crate::{
     plugin::{Manifest, PluginError, compiler},
@@ -41,10 +43,27 @@ pub(crate) enum Installed {
     Elsewhere,
     /// Nothing.
     No,
-    /// What this dcd can load.
-    Fresh { sidecar: Box<Sidecar>, native: PathBuf, size: u64 },
+    /// What this dcd can load, if its digest is right.
+    Fresh(Box<Native>),
     /// What this dcd cannot load, and why.
     Stale(String),
+}
+
+/// A compiled form that is for this dcd and this file.
+#[derive(Clone, Debug)]
+pub(crate) struct Native {
+    pub(crate) sidecar: Sidecar,
+    /// In bytes.
+    pub(crate) size: u64,
+    file: PathBuf,
+    fingerprint: Fingerprint,
+}
+
+/// The SHA-256 of a file, made beside whatever else there is to do. Its clones are one.
+#[derive(Clone, Debug)]
+struct Fingerprint {
+    file: PathBuf,
+    made: Arc<OnceLock<io::Result<String>>>,
 }
 
 /// Where the compiled form and its sidecar are.
@@ -52,46 +71,73 @@ pub(crate) fn paths(wasm: &Path) -> (PathBuf, PathBuf) {
     (wasm.with_extension("cwasm"), wasm.with_extension("cwasm.json"))
 }
 
-/// Looks at a `.wasm` and at what is beside it; gives its size and digest, too. A `.cwasm` that is not the one that was
-/// installed is an error, not a reason to compile anew: somebody changed it.
+/// Looks at a `.wasm` and at what is beside it; gives its size and digest, too.
 pub(crate) fn read(
     wasm: &Path,
     unreadable: &dyn Fn(io::Error) -> PluginError,
 ) -> Result<(u64, String, Installed), PluginError> {
     let (cwasm, _) = paths(wasm);
-    // Most of the time of a start is the digests: they are made at the same time.
-    let (source, native, sidecar) = std::thread::scope(|scope| {
-        let native = cwasm.exists().then(|| scope.spawn(|| digest(&cwasm)));
-        let (source, sidecar) = (digest(wasm), sidecar(wasm));
-        let native = native.map_or(Err(io::ErrorKind::NotFound.into()), |thread| {
-            thread.join().unwrap_or_else(|_| Err(io::Error::other("its digest could not be made")))
-        });
-        (source, native, sidecar)
+    let native = sidecar(wasm).and_then(|sidecar| match sidecar.foreign() {
+        Some(why) => Err(Installed::Stale(why)),
+        None => Native::new(sidecar, cwasm),
     });
-    let (size, sha256) = source.map_err(unreadable)?;
-    let installed = match sidecar {
+    let (size, sha256) = digest(wasm).map_err(unreadable)?;
+    let installed = match native {
+        Ok(native) if native.sidecar.source_sha256 == sha256 => Installed::Fresh(Box::new(native)),
+        Ok(_) => Installed::Stale(format!("{} is not the file that it was compiled from", name(wasm))),
         Err(installed) => installed,
-        Ok(sidecar) => match (sidecar.mismatch(&name(wasm), &sha256), native) {
-            (Some(why), _) => Installed::Stale(why),
-            (None, Err(error)) => Installed::Stale(format!("{} cannot be read: {error}", name(&cwasm))),
-            (None, Ok((_, digest))) if digest != sidecar.cwasm_sha256 => {
-                return Err(PluginError::new(format!(
-                    "{} is not the file that was installed: it has the digest {digest}, its sidecar says {}",
-                    cwasm.display(),
-                    sidecar.cwasm_sha256
-                ))
-                .help(format!("find out who changed it; {} writes it again", command(wasm))));
-            }
-            (None, Ok((size, _))) => Installed::Fresh { sidecar: Box::new(sidecar), native: cwasm, size },
-        },
     };
     Ok((size, sha256, installed))
+}
+
+impl Native {
+    /// Begins to make its digest: most of the time of a start is that.
+    fn new(sidecar: Sidecar, file: PathBuf) -> Result<Self, Installed> {
+        match fs::metadata(&file) {
+            Ok(found) => {
+                let fingerprint = Fingerprint::start(file.clone());
+                Ok(Native { sidecar, size: found.len(), file, fingerprint })
+            }
+            Err(error) => Err(Installed::Stale(unread(&file, &error))),
+        }
+    }
+
+    /// Its file, which is the one that was installed; the inner error says why there is nothing to load. One that is
+    /// another is an error, not a reason to compile anew: somebody changed it.
+    pub(crate) fn verified(&self, wasm: &Path) -> Result<Result<&Path, String>, PluginError> {
+        let expected = &self.sidecar.cwasm_sha256;
+        match self.fingerprint.get() {
+            Ok(digest) if digest == expected => Ok(Ok(&self.file)),
+            Ok(digest) => Err(PluginError::new(format!(
+                "{} is not the file that was installed: it has the digest {digest}, its sidecar says {expected}",
+                self.file.display(),
+            ))
+            .help(format!("find out who changed it; {} writes it again", command(wasm)))),
+            Err(error) => Ok(Err(unread(&self.file, error))),
+        }
+    }
+}
+
+impl Fingerprint {
+    fn start(file: PathBuf) -> Self {
+        let fingerprint = Fingerprint { file, made: Arc::default() };
+        let made = fingerprint.clone();
+        // Without a thread it is made by who asks for it.
+        let _ = thread::Builder::new().name("plugin-digest".to_owned()).spawn(move || {
+            made.get();
+        });
+        fingerprint
+    }
+
+    fn get(&self) -> &io::Result<String> {
+        self.made.get_or_init(|| digest(&self.file).map(|(_, sha256)| sha256))
+    }
 }
 
 /// The sidecar, or what it means that there is none.
 fn sidecar(wasm: &Path) -> Result<Sidecar, Installed> {
     let (cwasm, path) = paths(wasm);
-    let unusable = |error: &dyn Display| Installed::Stale(format!("{} cannot be read: {error}", name(&path)));
+    let unusable = |error: &dyn Display| Installed::Stale(unread(&path, error));
     match fs::read(&path) {
         Ok(text) => serde_json::from_slice(&text).map_err(|error| unusable(&error)),
         Err(error) if error.kind() == io::ErrorKind::NotFound && !cwasm.exists() => Err(Installed::No),
@@ -99,19 +145,25 @@ fn sidecar(wasm: &Path) -> Result<Sidecar, Installed> {
     }
 }
 
+fn unread(path: &Path, error: &dyn Display) -> String {
+    format!("{} cannot be read: {error}", name(path))
+}
+
 fn name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// A file's size and SHA-256, without having all of it in memory: that would cost more than reading it.
+///
+/// By ring, which has more processors' own instructions for it than `sha2`: those of ARM, and AVX on an older x86.
 fn digest(path: &Path) -> io::Result<(u64, String)> {
     let mut file = File::open(path)?;
-    let mut sha256 = Sha256::new();
+    let mut sha256 = Context::new(&SHA256);
     let mut buffer = [0; 16 << 10];
     let mut size = 0;
     loop {
         match file.read(&mut buffer)? {
-            0 => return Ok((size, hex(&sha256.finalize()))),
+            0 => return Ok((size, hex(sha256.finish().as_ref()))),
             read => {
                 sha256.update(&buffer[..read]);
                 size += read as u64;
@@ -132,15 +184,13 @@ pub fn command(wasm: &Path) -> String {
 }
 
 impl Sidecar {
-    /// Why it is not for this dcd and this file.
-    fn mismatch(&self, wasm: &str, sha256: &str) -> Option<String> {
+    /// Why it is not for this dcd.
+    fn foreign(&self) -> Option<String> {
         let (version, native) = (compiler::VERSION, compiler::NATIVE);
         if self.dcd != version {
             Some(format!("it was compiled by dcd {}, and this is {version}", self.dcd))
         } else if self.target != native {
             Some(format!("it was compiled for {}, and this dcd is for {native}", self.target))
-        } else if self.source_sha256 != sha256 {
-            Some(format!("{wasm} is not the file that it was compiled from"))
         } else {
             None
         }
@@ -151,7 +201,7 @@ impl Installed {
     /// What the plugin says of its config, if that is known without asking it.
     pub(crate) fn schema(&self) -> Option<&Value> {
         match self {
-            Installed::Fresh { sidecar, .. } => Some(&sidecar.config_schema),
+            Installed::Fresh(native) => Some(&native.sidecar.config_schema),
             Installed::Elsewhere | Installed::No | Installed::Stale(_) => None,
         }
     }

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     engine::message::{StepContent, StepEnd, StepIndex, StepMessage, Stop},
-    event::{Outcome, PluginUsed, Problem},
+    event::{Outcome, Problem},
     pipeline::Json,
     plugin::{
         Answers, Grants, Host, Kind, Manifest, PluginError,
@@ -87,8 +87,7 @@ impl StepPlugin {
     /// Compiles the plugin, or takes its compiled form, and its config's schema.
     pub fn load(host: &Host, located: &Located, grants: Grants) -> Result<Self, PluginError> {
         expect_kind(located, Kind::StepType, "a step's `uses`")?;
-        let compiled = host.compile(located, grants)?;
-        let schema = describe::schema(located, &compiled)?;
+        let (compiled, schema) = describe::load(host, located, grants)?;
         Ok(StepPlugin { compiled, schema: Arc::new(schema) })
     }
 
@@ -170,7 +169,7 @@ async fn attempt(
     let mut end = end(&plugin.name, answer);
     // Its program was told to end when it was dropped.
     programs.ended().await;
-    let Notes { used, refused, unsaid, .. } = warden.take_notes();
+    let Notes { refused, unsaid, .. } = warden.take_notes();
     let told = |problem: &Problem, what: &str| {
         problem.message.contains(what) || problem.help.as_ref().is_some_and(|help| help.contains(what))
     };
@@ -186,8 +185,7 @@ async fn attempt(
             warden.io.log(refusal(reason)).await;
         }
     }
-    if used.kinds().next().is_some() {
-        let used = PluginUsed { plugin: plugin.name.to_string(), ..used };
+    if let Some(used) = warden.usage.so_far() {
         let _ = messages.send(StepMessage { step, content: StepContent::Used(used) }).await;
     }
     end
@@ -227,6 +225,7 @@ async fn run(plugin: &Compiled, request: StepRequest, warden: &Warden) -> Answer
         secrets: request.secrets,
         own_secrets: request.own_secrets,
         workshop: Some(request.workshop),
+        clock_ahead_ms: 0,
     };
     let mut store = plugin.store(warden, given)?;
     limited(warden, "run", limit, async {

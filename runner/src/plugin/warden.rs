@@ -9,8 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
     event::{PluginUsed, StepLog},
-    plugin::{Grants, guest::Io},
-    text::clip,
+    plugin::{Grants, Usage, guest::Io},
 };
 
 /// Knows what an instance may do, and what it did. Its clones are one.
@@ -19,6 +18,7 @@ pub(crate) struct Warden {
     pub(crate) name: Arc<str>,
     pub(crate) grants: Arc<Grants>,
     pub(crate) io: Io,
+    pub(crate) usage: Usage,
     connections: Arc<Semaphore>,
     notes: Arc<Mutex<Notes>>,
 }
@@ -26,7 +26,6 @@ pub(crate) struct Warden {
 /// What people are told of an instance when its work is over.
 #[derive(Default)]
 pub(crate) struct Notes {
-    pub(crate) used: PluginUsed,
     /// What was refused to it last.
     pub(crate) refused: Option<String>,
     /// What was refused to it, and not said yet.
@@ -38,7 +37,13 @@ pub(crate) struct Notes {
 impl Warden {
     pub(crate) fn new(name: Arc<str>, grants: Arc<Grants>, io: Io) -> Self {
         let connections = Semaphore::new(grants.limits().connections as usize);
-        Warden { name, grants, io, connections: Arc::new(connections), notes: Arc::default() }
+        let usage = Usage::new(&name);
+        Warden { name, grants, io, usage, connections: Arc::new(connections), notes: Arc::default() }
+    }
+
+    /// Notes there what is made use of: one plugin's instances come and go.
+    pub(crate) fn noting_in(self, usage: &Usage) -> Self {
+        Warden { usage: usage.clone(), ..self }
     }
 
     fn notes(&self) -> MutexGuard<'_, Notes> {
@@ -47,11 +52,7 @@ impl Warden {
 
     /// Notes what is made use of.
     pub(crate) fn used(&self, kind: impl FnOnce(&mut PluginUsed) -> &mut BTreeSet<String>, what: &str) {
-        let mut notes = self.notes();
-        let known = kind(&mut notes.used);
-        if known.len() < USED {
-            known.insert(clip(what, NAME).to_owned());
-        }
+        self.usage.add(kind, what);
     }
 
     /// Notes what a panic said.
@@ -95,9 +96,6 @@ impl Warden {
     }
 }
 
-/// How many things of a kind are recorded, and how much of a name.
-const USED: usize = 1000;
-const NAME: usize = 1000;
 /// How many different refusals are kept to be said later.
 const UNSAID: usize = 20;
 

@@ -16,13 +16,23 @@ pub fn body(redactor: &Redactor, body: &mut Body) {
     }
     match body {
         // Made of the file's own words and of numbers.
-        Body::BuildStarted(_) | Body::BuildNumbered(_) | Body::AttemptStarted(_) | Body::StepOutput(_) => {}
+        Body::BuildStarted(_)
+        | Body::BuildNumbered(_)
+        | Body::AttemptStarted(_)
+        | Body::StepOutput(_)
+        | Body::OutputPruned(_) => {}
         Body::BuildFacts(facts) => mask_facts(redactor, facts),
         Body::LockWaiting(lock) => {
             redactor.string(&mut lock.lock);
             redactor.string(&mut lock.holder);
+            optional(redactor, &mut lock.by);
+            optional(redactor, &mut lock.problem);
         }
-        Body::LockAcquired(lock) => redactor.string(&mut lock.lock),
+        Body::LockAcquired(lock) => {
+            redactor.string(&mut lock.lock);
+            optional(redactor, &mut lock.by);
+            optional(redactor, &mut lock.only_here);
+        }
         Body::BuildCancelling(cancelling) => optional(redactor, &mut cancelling.reason),
         Body::BuildFinished(finished) => optional(redactor, &mut finished.reason),
         Body::StepLog(log) => {

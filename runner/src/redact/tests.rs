@@ -162,8 +162,11 @@ fn a_secret_that_is_added_is_masked_in_streams_that_are_open() {
 #[test]
 fn events_are_masked_wherever_others_words_stand_in_them() {
     let bodies = [
-        ("lock.waiting", json!({ "lock": "a S3CRET", "holder": "S3CRET" })),
-        ("lock.acquired", json!({ "lock": "S3CRET", "waited_ms": 1 })),
+        (
+            "lock.waiting",
+            json!({ "lock": "a S3CRET", "holder": "S3CRET", "by": "S3CRET", "problem": "S3CRET" }),
+        ),
+        ("lock.acquired", json!({ "lock": "S3CRET", "waited_ms": 1, "by": "S3CRET", "only_here": "S3CRET" })),
         ("build.cancelling", json!({ "reason": "S3CRET" })),
         ("build.finished", json!({ "outcome": "error", "duration_ms": 1, "reason": "S3CRET" })),
         ("step.log", json!({ "level": "info", "message": "S3CRET", "fields": [["S3CRET", "S3CRET"]] })),

@@ -30,6 +30,10 @@ pub struct Summary {
     pub duration_ms: Option<u64>,
     /// The pipeline, and what was built by whom.
     pub metadata: Metadata,
+    /// The steps' names, as far as they are known.
+    pub steps: Vec<String>,
+    /// What its steps printed was dropped.
+    pub pruned: bool,
 }
 
 impl Summary {
@@ -45,23 +49,26 @@ impl Summary {
             finished_at: build.finished_at,
             duration_ms: build.duration_ms,
             metadata: Metadata::new(&build.pipeline, &build.facts),
+            steps: build.steps.iter().map(|step| step.name.clone()).collect(),
+            pruned: build.pruned,
         }
     }
 
-    /// Of a build that a history backend lists. One that runs although its lease is over is lost.
-    pub fn listed(listed: Listed, now: UnixMs) -> Self {
-        let lost = listed.outcome.is_none() && listed.lease_expires_at < now;
+    /// Of a build that a history backend lists.
+    pub fn listed(listed: Listed) -> Self {
+        let (lost, brief) = (listed.lost, listed.brief.unwrap_or_default());
         Summary {
             id: listed.id,
             number: Some(listed.number),
             component: listed.component,
             outcome: if lost { Some(Outcome::Error) } else { listed.outcome },
-            reason: lost.then(|| RUNNER_LOST.to_owned()),
+            reason: if lost { Some(RUNNER_LOST.to_owned()) } else { brief.reason },
             started_at: listed.started_at,
             finished_at: listed.finished_at,
-            // All that a list says: its two clocks may differ by a little from the events' own figure.
-            duration_ms: listed.finished_at.map(|end| end.saturating_sub(listed.started_at)),
+            duration_ms: brief.duration_ms,
             metadata: listed.metadata,
+            steps: brief.steps.into_iter().map(|step| step.name).collect(),
+            pruned: listed.pruned,
         }
     }
 
@@ -83,6 +90,7 @@ impl Summary {
             "dirty": metadata.dirty,
             "image_digest": metadata.image_digest,
             "user": metadata.user,
+            "pruned": self.pruned,
         })
     }
 }
@@ -91,7 +99,9 @@ impl Summary {
 pub fn document(build: &Build) -> Value {
     let mut document = Summary::of(build).document();
     document["retry_of"] = json!(build.retry_of);
+    document["hash"] = json!(build.hash.to_string());
     document["facts"] = json!(build.facts);
+    document["used"] = json!(build.used);
     document["steps"] = build.steps.iter().map(step).collect();
     document
 }

@@ -46,6 +46,7 @@ impl Junit {
             | Body::LockAcquired(_)
             | Body::BuildCancelling(_)
             | Body::BuildFinished(_)
+            | Body::OutputPruned(_)
             | Body::StepLog(_)
             | Body::PluginUsed(_)
             | Body::StepArtifacts(_)

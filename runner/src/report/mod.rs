@@ -4,6 +4,7 @@
 //! mode, and gives them to a screen: `plain` lines, or the `live` view of a terminal, or the foldable
 //! `groups` of another CI's log. [`Ndjson`] gives the events themselves.
 
+mod analysis;
 mod area;
 mod ci;
 mod clock;
@@ -11,6 +12,7 @@ mod document;
 mod groups;
 mod junit;
 mod live;
+mod locks;
 mod mode;
 mod ndjson;
 mod out;
@@ -28,12 +30,14 @@ mod story;
 
 use std::io::Write;
 
+pub use analysis::{diff, stats};
 pub use area::Size;
 pub use ci::Ci;
 pub use document::{Summary, document};
 pub use junit::Junit;
+pub use locks::{KnownLock, KnownPlace, lock_document, lock_list};
 pub use mode::Mode;
-pub use ndjson::Ndjson;
+pub use ndjson::{Ndjson, json_line};
 pub use page::{list, show};
 pub use plan::{Plan, kind};
 pub use style::Style;

@@ -27,48 +27,54 @@ impl<W: Write> Ndjson<W> {
     pub(super) fn into_inner(self) -> W {
         self.out.into_inner()
     }
+}
 
-    fn add(&mut self, text: &str) {
-        self.line.extend_from_slice(text.as_bytes());
-    }
+/// The event as a line of JSON.
+pub fn json_line(event: &Event) -> Vec<u8> {
+    let mut line = Vec::new();
+    add_line(&mut line, event);
+    line
+}
 
-    fn add_string(&mut self, text: &str) {
+fn add_line(line: &mut Vec<u8>, event: &Event) {
+    let string = |line: &mut Vec<u8>, text: &str| {
         // Writing to memory does not fail.
-        let _ = serde_json::to_writer(&mut self.line, text);
+        let _ = serde_json::to_writer(line, text);
+    };
+    line.extend_from_slice(format!("{{\"seq\":{},\"at\":{},\"kind\":", event.seq, event.at).as_bytes());
+    string(line, event.body.kind());
+    if let Some(step) = &event.step {
+        line.extend_from_slice(b",\"step\":");
+        string(line, step);
     }
+    match event.body.payload() {
+        Payload::Json(json) => {
+            line.extend_from_slice(b",\"payload\":");
+            // What another version wrote may have line ends.
+            let one_line = if json.contains(['\n', '\r']) {
+                serde_json::from_str::<Value>(&json).unwrap_or_default().to_string()
+            } else {
+                json
+            };
+            line.extend_from_slice(one_line.as_bytes());
+        }
+        Payload::Bytes(bytes) => {
+            if let Ok(text) = std::str::from_utf8(&bytes) {
+                line.extend_from_slice(b",\"text\":");
+                string(line, text);
+            } else {
+                line.extend_from_slice(b",\"base64\":");
+                string(line, &BASE64_STANDARD.encode(&bytes));
+            }
+        }
+    }
+    line.extend_from_slice(b"}\n");
 }
 
 impl<W: Write + Send> Sink for Ndjson<W> {
     fn event(&mut self, event: &Event) {
         self.line.clear();
-        self.add(&format!("{{\"seq\":{},\"at\":{},\"kind\":", event.seq, event.at));
-        self.add_string(event.body.kind());
-        if let Some(step) = &event.step {
-            self.add(",\"step\":");
-            self.add_string(step);
-        }
-        match event.body.payload() {
-            Payload::Json(json) => {
-                self.add(",\"payload\":");
-                // What another version wrote may have line ends.
-                let one_line = if json.contains(['\n', '\r']) {
-                    serde_json::from_str::<Value>(&json).unwrap_or_default().to_string()
-                } else {
-                    json
-                };
-                self.add(&one_line);
-            }
-            Payload::Bytes(bytes) => {
-                if let Ok(text) = std::str::from_utf8(&bytes) {
-                    self.add(",\"text\":");
-                    self.add_string(text);
-                } else {
-                    self.add(",\"base64\":");
-                    self.add_string(&BASE64_STANDARD.encode(&bytes));
-                }
-            }
-        }
-        self.add("}\n");
+        add_line(&mut self.line, event);
         self.out.write(&self.line);
     }
 

@@ -2,8 +2,8 @@
 
 use crate::{
     build::{Attempt, Build, Step},
-    event::{Artifact, Outcome},
-    facts::{Container, Docker, Fact, Facts, Verification},
+    event::{Artifact, Outcome, PluginUsed},
+    facts::{Container, Docker, Fact, Verification},
     report::{Style, Summary, words},
     text::{self, harmless_line, rfc3339},
 };
@@ -65,13 +65,17 @@ pub fn show(build: &Build, style: Style) -> String {
             build.duration_ms.map_or_else(String::new, |took| format!(" (took {})", text::millis(took)));
         page.row("finished", &format!("{}{took}", rfc3339(finished)));
     }
+    page.row("hash", &build.hash.to_string());
+    if build.pruned {
+        page.row("pruned", "what the steps printed was dropped");
+    }
     page.title("Steps");
     let mut above: Option<&Step> = None;
     for step in &build.steps {
         page.step(step, above);
         above = Some(step);
     }
-    page.facts(&build.facts);
+    page.facts(build);
     page.text
 }
 
@@ -136,13 +140,17 @@ impl Page {
         self.told(attempt);
     }
 
+    fn used(&mut self, used: &PluginUsed) {
+        let kinds = used.kinds().map(|(kind, used)| {
+            format!("{kind}: {}", used.iter().map(String::as_str).collect::<Vec<_>>().join(", "))
+        });
+        self.row("", &format!("used {}", kinds.collect::<Vec<_>>().join("; ")));
+    }
+
     /// What it used, and what was wrong.
     fn told(&mut self, attempt: &Attempt) {
         if let Some(used) = &attempt.used {
-            let kinds = used.kinds().map(|(kind, used)| {
-                format!("{kind}: {}", used.iter().map(String::as_str).collect::<Vec<_>>().join(", "))
-            });
-            self.row("", &format!("used {}", kinds.collect::<Vec<_>>().join("; ")));
+            self.used(used);
         }
         if let Some(problem) = &attempt.problem {
             self.row("", &problem.message);
@@ -175,7 +183,8 @@ impl Page {
         }
     }
 
-    fn facts(&mut self, facts: &Facts) {
+    fn facts(&mut self, build: &Build) {
+        let facts = &build.facts;
         self.title("Recorded");
         self.row("image", &words::image(facts));
         if let Some(image) = facts.image.known() {
@@ -206,6 +215,7 @@ impl Page {
                     plugin.name, plugin.version, plugin.sha256
                 )),
             );
+            build.used.iter().filter(|used| used.plugin == plugin.name).for_each(|used| self.used(used));
         }
         self.row("dcd", &facts.dcd_version);
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use crate::{
+    chain::Hash,
     engine::ports::Sink,
     event::{
         Artifact, AttemptFinished, AttemptStarted, Body, BuildCancelling, BuildFinished, BuildNumbered,
@@ -45,7 +46,7 @@ impl Story {
     pub(super) fn add(mut self, step: &str, body: Body) -> Self {
         let seq = self.events.len() as u64;
         let step = (!step.is_empty()).then(|| StepName::from(step));
-        self.events.push(Event { seq, at: START + seq * 1000, step, body });
+        self.events.push(Event { seq, at: START + seq * 1000, step, body, hash: Hash::default() });
         self
     }
 

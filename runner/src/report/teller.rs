@@ -195,6 +195,7 @@ impl<S: Screen> Sink for Teller<S> {
             Body::BuildNumbered(_)
             | Body::BuildFacts(_)
             | Body::StepOutput(_)
+            | Body::OutputPruned(_)
             | Body::PluginUsed(_)
             | Body::StepArtifacts(_)
             | Body::StepTests(_)

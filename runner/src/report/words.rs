@@ -182,12 +182,26 @@ pub(super) fn log(log: &StepLog) -> Option<String> {
 }
 
 pub(super) fn lock_waiting(body: &LockWaiting) -> String {
-    let since = body.since.map_or_else(String::new, |since| format!(" since {}", text::rfc3339(since)));
-    harmless_line(&format!("waiting for the lock `{}`, which {} holds{since}", body.lock, body.holder))
+    let mut line = format!("waiting for the lock `{}`", body.lock);
+    if !body.holder.is_empty() {
+        let since = body.since.map_or_else(String::new, |since| format!(" since {}", text::rfc3339(since)));
+        line.push_str(&format!(", which {} holds{since}", body.holder));
+    }
+    if let Some(ahead) = body.ahead {
+        line.push_str(&format!("; {ahead} builds come before this one"));
+    }
+    if let Some(problem) = &body.problem {
+        line.push_str(&format!("; it cannot be asked for just now: {problem}"));
+    }
+    harmless_line(&line)
 }
 
 pub(super) fn lock_acquired(body: &LockAcquired) -> String {
-    harmless_line(&format!("got the lock `{}` after {}", body.lock, text::millis(body.waited_ms)))
+    let only_here = body
+        .only_here
+        .as_ref()
+        .map_or_else(String::new, |why| format!("; it holds on this machine only: {why}"));
+    harmless_line(&format!("got the lock `{}` after {}{only_here}", body.lock, text::millis(body.waited_ms)))
 }
 
 pub(super) fn cancelling(body: &BuildCancelling) -> String {

@@ -1,12 +1,11 @@
 //! history-s3 against servers that `scripts/servers/s3` starts: `eval "$(scripts/servers/s3)"` before.
 
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::process::Command;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use crate::harness::{installed, installed_file};
 
 /// What no server does that lets two writers make the same object: s3s-fs.
 const RACES: [&str; 2] = ["numbers-race", "lock-race"];
@@ -14,13 +13,6 @@ const RACES: [&str; 2] = ["numbers-race", "lock-race"];
 /// A variable that the script prints.
 fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: eval \"$(scripts/servers/s3)\" first"))
-}
-
-fn plugin() -> PathBuf {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../plugins/target/wasm32-wasip2/release/history_s3.wasm");
-    assert!(file.is_file(), "{} is not there: scripts/plugins makes it", file.display());
-    file
 }
 
 /// How `dcd plugin test` opens the backend.
@@ -68,8 +60,8 @@ impl Opened {
         });
         std::fs::write(dir.path().join("backend.json"), config.to_string()).unwrap();
         let output = Command::new(env!("CARGO_BIN_EXE_dcd"))
-            .args(["plugin", "test"])
-            .arg(plugin())
+            .args(["plugin", "test", &installed_file("history-s3")])
+            .env("DCD_PLUGIN_PATH", installed("history-s3"))
             .args(["--config", "backend.json"])
             .args(args)
             .current_dir(dir.path())
@@ -108,9 +100,11 @@ fn s3s_checks_signatures_and_keeps_the_contract() {
     let opened = || Opened::at(&variable("DCD_TEST_S3_S3S"));
     // `--only` knows no "but": so a test that fails without touching the server says which there are.
     let (_, text) = opened().with("bucket", "no-such-bucket").test(&["--json"]);
-    let document: Value = serde_json::from_str(text.lines().find(|line| line.starts_with('{')).unwrap_or(&text)).unwrap();
+    let document: Value =
+        serde_json::from_str(text.lines().find(|line| line.starts_with('{')).unwrap_or(&text)).unwrap();
     let names = document["tests"].as_array().unwrap().iter().filter_map(|test| test["name"].as_str());
-    let chosen: Vec<_> = names.filter(|name| !RACES.contains(name)).flat_map(|name| ["--only", name]).collect();
+    let chosen: Vec<_> =
+        names.filter(|name| !RACES.contains(name)).flat_map(|name| ["--only", name]).collect();
     assert!(chosen.len() > 60, "{chosen:?}");
     passes(opened().test(&chosen));
 }

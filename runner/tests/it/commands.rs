@@ -23,6 +23,7 @@ fn without_arguments_it_says_how_it_is_used() {
       schema       Print the JSON Schema of pipeline files, for editors
       init         Write a first pipeline, an image for it and the script `dcd` that runs it
       history      Look at builds
+      lock         Look at the locks that builds hold and wait for
       plugin       Look at plugins, and write them
       doctor       Check that dcd can do its work here, and say what to do where it cannot
       completions  Print a script that completes dcd's commands and options in a shell
@@ -114,10 +115,18 @@ fn commands_that_show_builds_say_what_they_take() {
     Usage: dcd history <COMMAND>
 
     Commands:
-      list  List builds, newest first
-      show  Show one build: its steps, and what was recorded of where it ran
-      logs  Print what a build's steps printed, byte for byte
-      help  Print this message or the help of the given subcommand(s)
+      list    List builds, newest first
+      show    Show one build: its steps, and what was recorded of where it ran
+      logs    Print what a build's steps printed, byte for byte; with --follow while they print it
+      diff    Say what differs between two builds
+      stats   Count builds: how many pass, how long they take, which steps and tests are slow, flaky or
+              failing
+      prune   Drop what old builds printed, and keep everything else of them
+      export  Write builds into a file, for another workspace
+      import  Take builds from such a file into this workspace
+      verify  Check that a build's events are those that happened: whole, unchanged and in their order
+      sync    Send the builds that the history backend was to have and lacks
+      help    Print this message or the help of the given subcommand(s)
 
     Options:
       -h, --help  Print help
@@ -128,12 +137,23 @@ fn commands_that_show_builds_say_what_they_take() {
     Usage: dcd history list [OPTIONS]
 
     Options:
-      -n, --limit <N>         How many builds to list [default: 20]
-          --json              Print a JSON array
-          --file <FILE>       The pipeline file whose history backend is asked, too [default: dcd.json]
-          --local             Look only at the builds that ran in this workspace
-          --component <NAME>  Only builds of this component
-      -h, --help              Print help
+      -n, --limit <N>          How many builds to list [default: 20]
+          --before <BUILD>     Go on after this build, the last of the list before
+          --json               Print a JSON array
+          --outcome <OUTCOME>  Only builds that ended so: success, failure, error, timeout,
+                               cancellation; or running. May be repeated
+          --branch <NAME>      Only builds of this branch
+          --commit <SHA>       Only builds of the commit that begins so
+          --author <USER>      Only builds that this user asked for
+          --since <TIME>       Only builds that started since: a date, a time (RFC 3339), or so long
+                               ago, as 7d or 12h
+          --until <TIME>       Only builds that started until then; a date counts to its end
+          --grep <TEXT>        Only builds with this text in pipeline, component, branch, commit, user,
+                               reason or a step's name
+          --file <FILE>        The pipeline file whose history backend is asked, too [default: dcd.json]
+          --local              Look only at the builds that are in this workspace
+          --component <NAME>   Only builds of this component
+      -h, --help               Print help
 
     $ dcd history show --help
     Show one build: its steps, and what was recorded of where it ran
@@ -146,12 +166,12 @@ fn commands_that_show_builds_say_what_they_take() {
     Options:
           --json              Print a JSON object
           --file <FILE>       The pipeline file whose history backend is asked, too [default: dcd.json]
-          --local             Look only at the builds that ran in this workspace
+          --local             Look only at the builds that are in this workspace
           --component <NAME>  Only builds of this component
       -h, --help              Print help
 
     $ dcd history logs --help
-    Print what a build's steps printed, byte for byte
+    Print what a build's steps printed, byte for byte; with --follow while they print it
 
     Usage: dcd history logs [OPTIONS] <BUILD> [STEP]
 
@@ -161,10 +181,58 @@ fn commands_that_show_builds_say_what_they_take() {
 
     Options:
           --attempt <N>       Only this try of the step; without it, all of them one after the other
+      -f, --follow            Go on while the build runs, until it ends
+          --since <TIME>      Only what was printed since: a date, a time (RFC 3339), or so long ago, as
+                              10m or 2h
+          --tail <N>          Only the last N lines of what there is; with --follow, and all that comes
+          --json              Print the output as events, one JSON object a line
           --file <FILE>       The pipeline file whose history backend is asked, too [default: dcd.json]
-          --local             Look only at the builds that ran in this workspace
+          --local             Look only at the builds that are in this workspace
           --component <NAME>  Only builds of this component
       -h, --help              Print help
+    "#);
+}
+
+#[test]
+fn commands_about_locks_say_what_they_take() {
+    insta::assert_snapshot!(help(&["lock", "lock list", "lock break"]), @r#"
+    $ dcd lock --help
+    Look at the locks that builds hold and wait for
+
+    Usage: dcd lock <COMMAND>
+
+    Commands:
+      list   List the locks that are held, and who waits for them
+      break  Take a lock of the history backend from the build that holds it, which is then stopped
+      help   Print this message or the help of the given subcommand(s)
+
+    Options:
+      -h, --help  Print help
+
+    $ dcd lock list --help
+    List the locks that are held, and who waits for them
+
+    Usage: dcd lock list [OPTIONS]
+
+    Options:
+          --file <FILE>  The pipeline file whose history backend is asked, too [default: dcd.json]
+          --local        List only the locks of this machine
+          --json         Print a JSON array
+      -h, --help         Print help
+
+    $ dcd lock break --help
+    Take a lock of the history backend from the build that holds it, which is then stopped
+
+    Usage: dcd lock break [OPTIONS] <NAME>
+
+    Arguments:
+      <NAME>  The lock's name
+
+    Options:
+          --ticket <ID>  Whose place in the queue to take instead of the holder's: the build's id, or a
+                         unique prefix of it
+          --file <FILE>  The pipeline file whose history backend keeps the lock [default: dcd.json]
+      -h, --help         Print help
     "#);
 }
 
@@ -331,6 +399,7 @@ fn what_programs_read_has_the_keys_that_are_promised() {
         "number",
         "outcome",
         "pipeline",
+        "pruned",
         "reason",
         "started_at",
         "user",
@@ -344,7 +413,7 @@ fn what_programs_read_has_the_keys_that_are_promised() {
     );
 
     let build = project.show("1");
-    let all: BTreeSet<_> = common.into_iter().chain(["facts", "retry_of", "steps"]).collect();
+    let all: BTreeSet<_> = common.into_iter().chain(["facts", "hash", "retry_of", "steps", "used"]).collect();
     assert_eq!(keys(&build), all.into_iter().collect::<Vec<_>>());
     assert_times(&build, true);
     let mut summary = build.clone();

@@ -93,9 +93,12 @@ fn the_backend_is_asked_and_speaks_for_itself() {
     assert!(said.contains("history-dir") && said.contains("builds"), "{answer:#}");
     assert!(check(&answer, "plugin")["text"].as_str().unwrap().contains("granted fs "), "{answer:#}");
     fs::create_dir(&builds).unwrap();
-    assert_eq!(check(&doctor(&project, 0), "history")["text"], "history-dir answers, and has no build yet");
+    assert_eq!(
+        check(&doctor(&project, 0), "history")["text"],
+        "history-dir can keep builds, and has none yet"
+    );
     project.run(&["run"]).expect(0);
-    assert_eq!(check(&doctor(&project, 0), "history")["text"], "history-dir answers, and has builds");
+    assert_eq!(check(&doctor(&project, 0), "history")["text"], "history-dir can keep builds, and has some");
 }
 
 #[test]

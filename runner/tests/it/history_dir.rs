@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::{Project, Running};
 
 /// A workspace whose builds are kept in a directory beside it, or in that of another one.
-fn sharing(with: Option<&Project>, scripts: &[&str]) -> Project {
+pub(crate) fn sharing(with: Option<&Project>, scripts: &[&str]) -> Project {
     let project = Project::new();
     let shared = with.map_or_else(|| shared(&project), shared);
     fs::create_dir_all(&shared).unwrap();
@@ -18,7 +18,7 @@ fn sharing(with: Option<&Project>, scripts: &[&str]) -> Project {
     project.pipeline(json!({ "component": "shop", "history": history, "steps": steps }))
 }
 
-fn shared(project: &Project) -> PathBuf {
+pub(crate) fn shared(project: &Project) -> PathBuf {
     project.outside().join("shared")
 }
 
@@ -63,7 +63,7 @@ fn the_backend_has_every_event_of_the_journal() {
     let mut reader = dcd::journal::Reader::open(&project.journals()[0]).unwrap();
     let mut kept = Vec::new();
     while let Some(record) = reader.next_record().unwrap() {
-        kept.push((record.seq, record.at, record.kind, record.step));
+        kept.push((record.seq, record.at, record.kind, record.step.as_deref().map(str::to_owned)));
     }
     let mut files = vec![shared(&project)];
     let mut there = Vec::new();
@@ -120,7 +120,7 @@ fn a_directory_that_is_not_granted() {
     The build runs on without a number; its journal keeps it meanwhile.
     warning: history backend history-dir does not have the whole build: plugin history-dir: the directory [ROOT]/shared does not exist or is not granted to this plugin (No such file or directory (os error 44)) (history-dir/no-directory)
     help: create the directory, and grant it in the plugin's entry of the pipeline's `plugins` block: "allow": {"fs": [{"path": "[ROOT]/shared", "access": "rw"}]}
-    The build is kept in its journal, .dcd/builds/[ID].
+    The build is kept in its journal, .dcd/builds/[ID]. The next run sends it, or: dcd history sync
     "#);
     assert_eq!(project.run(&["history", "logs", "latest"]).expect(0).out, "ran\n");
 }
@@ -138,6 +138,6 @@ fn a_config_that_the_backend_refuses() {
     The build runs on without a number; its journal keeps it meanwhile.
     warning: history backend history-dir does not have the whole build: plugin history-dir: its config is wrong: path: "shared" is not an absolute path
     help: write the whole path, beginning with `/`
-    The build is kept in its journal, .dcd/builds/[ID].
+    The build is kept in its journal, .dcd/builds/[ID]. The next run sends it, or: dcd history sync
     "#);
 }

@@ -38,21 +38,21 @@ fn what_is_denied_is_not_tried_again() {
     warning: history backend fixture-history: plugin fixture-history: the fixture fails to open, as it was told (fixture/denied)
     The build runs on without a number; its journal keeps it meanwhile.
     warning: history backend fixture-history does not have the whole build: plugin fixture-history: the fixture fails to open, as it was told (fixture/denied)
-    The build is kept in its journal, .dcd/builds/[ID].
+    The build is kept in its journal, .dcd/builds/[ID]. The next run sends it, or: dcd history sync
 
     begin:
     warning: history backend fixture-history: plugin fixture-history: the fixture fails to begin, as it was told (fixture/denied)
     The build runs on without a number; its journal keeps it meanwhile.
     warning: history backend fixture-history does not have the whole build: plugin fixture-history: the fixture fails to begin, as it was told (fixture/denied)
-    The build is kept in its journal, .dcd/builds/[ID].
+    The build is kept in its journal, .dcd/builds/[ID]. The next run sends it, or: dcd history sync
 
     append:
     warning: history backend fixture-history does not have the whole build: plugin fixture-history: the fixture fails to append, as it was told (fixture/denied)
-    The build is kept in its journal, .dcd/builds/[ID].
+    The build is kept in its journal, .dcd/builds/[ID]. The next run sends it, or: dcd history sync
 
     finish:
     warning: history backend fixture-history does not have the whole build: plugin fixture-history: the fixture fails to finish, as it was told (fixture/denied)
-    The build is kept in its journal, .dcd/builds/[ID].
+    The build is kept in its journal, .dcd/builds/[ID]. The next run sends it, or: dcd history sync
     "#);
 }
 
@@ -81,55 +81,55 @@ fn what_may_pass_is_tried_until_patience_ends() {
     insta::assert_snapshot!(all, @r#"
     open unavailable:
     warning: history backend fixture-history does not have the whole build: plugin fixture-history: the fixture fails to open, as it was told (fixture/unavailable)
-    The build is kept in its journal, .dcd/builds/[ID].
+    The build is kept in its journal, .dcd/builds/[ID]. The next run sends it, or: dcd history sync
 
     open trap:
     warning: history backend fixture-history does not have the whole build: plugin fixture-history failed in `open`: it trapped (`unreachable`), as a panic does
     help: what it printed last says why, if it panicked; report it to the plugin's author
-    The build is kept in its journal, .dcd/builds/[ID].
+    The build is kept in its journal, .dcd/builds/[ID]. The next run sends it, or: dcd history sync
 
     open hang:
     warning: history backend fixture-history does not have the whole build: it took nothing for 20 s
-    The build is kept in its journal, .dcd/builds/[ID].
+    The build is kept in its journal, .dcd/builds/[ID]. The next run sends it, or: dcd history sync
 
     begin unavailable:
     warning: history backend fixture-history does not have the whole build: plugin fixture-history: the fixture fails to begin, as it was told (fixture/unavailable)
-    The build is kept in its journal, .dcd/builds/[ID].
+    The build is kept in its journal, .dcd/builds/[ID]. The next run sends it, or: dcd history sync
 
     begin trap:
     warning: history backend fixture-history does not have the whole build: plugin fixture-history failed in `begin-build`: it trapped (`unreachable`), as a panic does
     help: what it printed last says why, if it panicked; report it to the plugin's author
-    The build is kept in its journal, .dcd/builds/[ID].
+    The build is kept in its journal, .dcd/builds/[ID]. The next run sends it, or: dcd history sync
 
     begin hang:
     warning: history backend fixture-history does not have the whole build: it took nothing for 20 s
-    The build is kept in its journal, .dcd/builds/[ID].
+    The build is kept in its journal, .dcd/builds/[ID]. The next run sends it, or: dcd history sync
 
     append unavailable:
     warning: history backend fixture-history does not have the whole build: plugin fixture-history: the fixture fails to append, as it was told (fixture/unavailable)
-    The build is kept in its journal, .dcd/builds/[ID].
+    The build is kept in its journal, .dcd/builds/[ID]. The next run sends it, or: dcd history sync
 
     append trap:
     warning: history backend fixture-history does not have the whole build: plugin fixture-history failed in `append`: it trapped (`unreachable`), as a panic does
     help: what it printed last says why, if it panicked; report it to the plugin's author
-    The build is kept in its journal, .dcd/builds/[ID].
+    The build is kept in its journal, .dcd/builds/[ID]. The next run sends it, or: dcd history sync
 
     append hang:
     warning: history backend fixture-history does not have the whole build: it took nothing for 20 s
-    The build is kept in its journal, .dcd/builds/[ID].
+    The build is kept in its journal, .dcd/builds/[ID]. The next run sends it, or: dcd history sync
 
     finish unavailable:
     warning: history backend fixture-history does not have the whole build: plugin fixture-history: the fixture fails to finish, as it was told (fixture/unavailable)
-    The build is kept in its journal, .dcd/builds/[ID].
+    The build is kept in its journal, .dcd/builds/[ID]. The next run sends it, or: dcd history sync
 
     finish trap:
     warning: history backend fixture-history does not have the whole build: plugin fixture-history failed in `finish-build`: it trapped (`unreachable`), as a panic does
     help: what it printed last says why, if it panicked; report it to the plugin's author
-    The build is kept in its journal, .dcd/builds/[ID].
+    The build is kept in its journal, .dcd/builds/[ID]. The next run sends it, or: dcd history sync
 
     finish hang:
     warning: history backend fixture-history does not have the whole build: it took nothing for 20 s
-    The build is kept in its journal, .dcd/builds/[ID].
+    The build is kept in its journal, .dcd/builds/[ID]. The next run sends it, or: dcd history sync
     "#);
     // Five seconds for the number and twenty at the end, and this machine may be busy.
     assert!(started.elapsed().as_secs() < 55, "{:?}", started.elapsed());
@@ -167,7 +167,7 @@ fn the_wait_at_the_end_can_be_ended() {
     let run = run.finish();
     insta::assert_snapshot!(said(&project, &run), @r#"
     warning: history backend fixture-history does not have the whole build: the wait for it was interrupted
-    The build is kept in its journal, .dcd/builds/[ID].
+    The build is kept in its journal, .dcd/builds/[ID]. The next run sends it, or: dcd history sync
     "#);
 }
 
@@ -179,4 +179,25 @@ fn local_builds_are_shown_when_the_backend_is_down() {
     assert_eq!(list.expect(0).out.lines().count(), 2);
     insta::assert_snapshot!(list.err, @"warning: only the builds of this workspace are looked at: plugin fixture-history: the fixture fails to open, as it was told (fixture/denied)");
     assert_eq!(project.run(&["history", "logs", "latest"]).expect(0).out, "one\ntwo\n");
+}
+
+#[test]
+fn the_wait_at_the_end_is_as_long_as_is_said() {
+    let project = project("finish", "hang", 0).env("DCD_HISTORY_WAIT", "1s");
+    let started = Instant::now();
+    let run = project.run(&["run"]);
+    assert!(started.elapsed().as_secs() < 15, "{:?}", started.elapsed());
+    assert!(
+        said(&project, &run).contains("does not have the whole build: it took nothing for 1 s"),
+        "{}",
+        run.err
+    );
+    let project = project.env("DCD_HISTORY_WAIT", "soon");
+    let run = project.run(&["run"]);
+    assert!(
+        run.expect(2).err.starts_with("error: the variable DCD_HISTORY_WAIT is no duration: "),
+        "{}",
+        run.err
+    );
+    assert_eq!(project.journals().len(), 1, "nothing is begun");
 }

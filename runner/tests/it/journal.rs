@@ -194,8 +194,8 @@ fn a_journal_of_a_later_version_hides_no_other_build() {
     project.run(&["run"]).expect(0);
     let list = project.run(&["history", "list"]);
     assert_eq!(list.expect(0).out.lines().count(), 2, "{}", list.out);
-    insta::assert_snapshot!(list.err, @"warning: the journal of build [ID] cannot be read: the journal has format version 9, and this dcd reads up to version 1: use a newer dcd");
-    insta::assert_snapshot!(project.run(&["history", "show", "1"]).expect(3).err, @"error: the journal [ROOT]/shop/.dcd/builds/[ID]/journal cannot be read: the journal has format version 9, and this dcd reads up to version 1: use a newer dcd");
+    insta::assert_snapshot!(list.err, @"warning: the journal of build [ID] cannot be read: the journal has format version 9, and this dcd reads up to version 2: use a newer dcd");
+    insta::assert_snapshot!(project.run(&["history", "show", "1"]).expect(3).err, @"error: the journal [ROOT]/shop/.dcd/builds/[ID]/journal cannot be read: the journal has format version 9, and this dcd reads up to version 2: use a newer dcd");
     assert_eq!(project.logs(&["latest"]), b"first\n");
 }
 
@@ -208,7 +208,7 @@ fn what_is_no_journal_hides_no_build() {
     project.write(".dcd/builds/a-file", "");
     // As a runner leaves it that is killed before its first event.
     project.write(".dcd/builds/fe/journal", "");
-    project.write(".dcd/builds/ff/journal", b"dcd-jrnl\x01\0");
+    project.write(".dcd/builds/ff/journal", b"dcd-jrnl\x02\0");
     let list = project.run(&["history", "list"]);
     assert_eq!(list.expect(0).out.lines().count(), 2);
     insta::assert_snapshot!(list.err, @"warning: the journal of build 0-not-a-build cannot be read: this is not a journal (it does not begin with the bytes `dcd-jrnl`)");

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::Check;
 use crate::{
     commands::load::{self, Loaded},
-    engine::ports::backend::{Backend, BackendError},
+    engine::ports::backend::{Backend, BackendError, Filter},
     error::CommandError,
     plugin::{
         PluginError,
@@ -86,7 +86,7 @@ fn plugin(workspace: &Path, loaded: Option<&Loaded>, located: &Located) -> Check
     Check::ok("plugin", text)
 }
 
-/// Opens the backend and asks for one build.
+/// Opens the backend, has it try what a build needs, and asks for one build.
 pub(super) fn history(workspace: &Path, loaded: &Loaded) -> Check {
     let (host, mut backend) = match load::history(workspace, loaded) {
         Ok(Some(backend)) => backend,
@@ -95,11 +95,15 @@ pub(super) fn history(workspace: &Path, loaded: &Loaded) -> Check {
         Err(_) => return Check::warning("history", "the backend could not be asked: see above"),
     };
     let name = backend.name().to_owned();
-    match host.block_on(async move { backend.list(None, 1).await }) {
-        Ok(builds) if builds.is_empty() => {
-            Check::ok("history", format!("{name} answers, and has no build yet"))
+    let asked = host.block_on(async {
+        backend.check().await?;
+        backend.list(&Filter::default(), 1, None).await
+    });
+    match asked {
+        Ok(page) if page.builds.is_empty() => {
+            Check::ok("history", format!("{name} can keep builds, and has none yet"))
         }
-        Ok(_) => Check::ok("history", format!("{name} answers, and has builds")),
+        Ok(_) => Check::ok("history", format!("{name} can keep builds, and has some")),
         Err(BackendError { message, help, .. }) => {
             let mut check = Check::problem("history", message);
             check.help = help;

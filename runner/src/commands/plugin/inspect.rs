@@ -35,7 +35,7 @@ pub(super) fn inspect(args: &InspectArgs) -> Result<Exit, CommandError> {
     let located = if is_file || args.plugin.contains('/') {
         locator.read(&workspace.join(&args.plugin))
     } else {
-        locator.find(&args.plugin, &(0..0))
+        locator.find(&args.plugin, &(0..0)).and_then(Located::verified)
     };
     let located = located.map_err(wrong)?;
     let block = blocks(pipeline.as_ref()).get(&located.manifest.name);

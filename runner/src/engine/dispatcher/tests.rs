@@ -8,8 +8,9 @@ use bytes::Bytes;
 
 use super::*;
 use crate::{
+    chain::Hash,
     engine::message::{StepEnd, StepStatus},
-    event::{Outcome, Problem, StepFinished, StepShell, StepTests},
+    event::{Outcome, PluginUsed, Problem, StepFinished, StepShell, StepTests},
     pipeline::Retry,
 };
 
@@ -40,7 +41,7 @@ impl Log for Kept {
         let keep = |(step, body): (Option<StepName>, Body)| {
             self.notes.add(format!("keep {} {}", step.as_deref().unwrap_or("-"), body.kind()));
             self.seq += 1;
-            Event { seq: self.seq - 1, at: 0, step, body }
+            Event { seq: self.seq - 1, at: 0, step, body, hash: Hash::default() }
         };
         Ok(events.into_iter().map(keep).collect())
     }
@@ -93,6 +94,10 @@ impl Steps for Acts {
         self.acts.remove(&step).unwrap()(messages, control);
         sender
     }
+
+    fn used(&self) -> Vec<PluginUsed> {
+        vec![PluginUsed { plugin: "backend".into(), ..PluginUsed::default() }]
+    }
 }
 
 fn spec(name: &str, needs: &[StepIndex]) -> StepSpec {
@@ -124,14 +129,24 @@ async fn run(
     interrupts: mpsc::UnboundedReceiver<i32>,
     more: Vec<Box<dyn Sink>>,
 ) -> BuildEnd {
+    let (_late, late) = mpsc::unbounded_channel();
+    run_with(notes, specs, acts, (interrupts, late), more).await
+}
+
+async fn run_with(
+    notes: &Notes,
+    specs: Vec<StepSpec>,
+    acts: Vec<Act>,
+    (interrupts, late): (mpsc::UnboundedReceiver<i32>, mpsc::UnboundedReceiver<Late>),
+    more: Vec<Box<dyn Sink>>,
+) -> BuildEnd {
     let steps = Acts { notes: notes.clone(), acts: acts.into_iter().enumerate().collect() };
     let mut sinks: Vec<Box<dyn Sink>> = vec![Box::new(Shows(notes.clone()))];
     sinks.extend(more);
     let log = Kept { notes: notes.clone(), seq: 0 };
     let dispatcher = Dispatcher::new(log, steps, Redactor::default(), sinks).unwrap();
-    let (_late, late) = mpsc::unbounded_channel();
     let options = Options { jobs: 2, fail_fast: false, timeout: None };
-    dispatcher.run(specs, options, None, interrupts, late).await.unwrap().0
+    dispatcher.run(specs, options, Vec::new(), interrupts, late).await.unwrap().0
 }
 
 #[tokio::test]
@@ -158,6 +173,7 @@ async fn an_end_is_handed_on_before_anything_builds_on_it() {
             "finished 1 failure",
             "keep b attempt.finished",
             "keep b step.finished",
+            "keep - plugin.used",
             "keep - build.finished",
         ]
     );
@@ -220,4 +236,23 @@ async fn a_step_that_floods_keeps_neither_others_nor_a_signal_waiting() {
     assert_eq!(ended, BuildEnd { outcome: Outcome::Cancellation, signal: Some(2) });
     assert!(notes.place("finished 1 success") < notes.place("finished 0 cancellation"));
     notes.place("finished 2 cancellation");
+}
+
+#[tokio::test]
+async fn a_lock_that_is_lost_stops_a_step_that_floods() {
+    let notes = Notes::default();
+    let (_keep, interrupts) = mpsc::unbounded_channel();
+    let (sender, late) = mpsc::unbounded_channel();
+    let loses: Act = Box::new(move |messages, mut control| {
+        tokio::spawn(async move {
+            sender.send(Late::Cancel("the lock is lost".into())).unwrap();
+            assert_eq!(control.recv().await, Some(Stop::Grace));
+            let _ = messages.send(StepMessage { step: 1, content: end(Outcome::Success) }).await;
+        });
+    });
+    let specs = vec![spec("flood", &[]), spec("a", &[]), spec("b", &[1])];
+    let ended = run_with(&notes, specs, vec![floods(0), loses], (interrupts, late), Vec::new()).await;
+    assert_eq!(ended, BuildEnd { outcome: Outcome::Error, signal: None });
+    assert!(notes.place("keep - build.cancelling") < notes.place("finished 0 cancellation"));
+    notes.place("finished 2 skip");
 }

@@ -5,7 +5,8 @@ use std::future::Future;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    event::{Event, Outcome, UnixMs},
+    brief::Brief,
+    event::{Outcome, Record, UnixMs},
     facts::{Fact, Facts},
 };
 
@@ -100,10 +101,75 @@ pub struct Listed {
     pub started_at: UnixMs,
     /// When it ended.
     pub finished_at: Option<UnixMs>,
-    /// In the past, while there is no outcome: the runner is lost.
-    pub lease_expires_at: UnixMs,
+    /// It has no outcome, and its lease has run out: the runner is lost.
+    pub lost: bool,
+    /// The first event that the backend lacks.
+    pub next_seq: u64,
     /// What was said of it when it began.
     pub metadata: Metadata,
+    /// What was said of it when it ended.
+    pub brief: Option<Brief>,
+    /// What its steps printed was dropped.
+    pub pruned: bool,
+}
+
+/// Which builds are listed: those that fit all of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// What was built.
+    pub component: Option<String>,
+    /// How it ended; empty = any. A lost build counts as one that runs.
+    pub outcomes: Vec<Option<Outcome>>,
+    /// Only builds that started later.
+    pub started_after: Option<UnixMs>,
+    /// Only builds that started earlier.
+    pub started_before: Option<UnixMs>,
+    /// Only builds whose [`Metadata`] has these texts at these keys.
+    pub metadata: Vec<(&'static str, String)>,
+}
+
+/// A part of a list, and where the next one begins.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListPage {
+    /// Newest first.
+    pub builds: Vec<Listed>,
+    /// `None` at the end.
+    pub next: Option<String>,
+}
+
+/// A part of a build's records.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RecordPage {
+    /// In their order.
+    pub records: Vec<Record>,
+    /// Where to read on; `None` when the build is finished and read.
+    pub next: Option<u64>,
+}
+
+/// A lock that somebody holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lock {
+    /// Its name.
+    pub name: String,
+    /// In the order in which they asked. Who is first holds the lock.
+    pub queue: Vec<LockPlace>,
+    /// What the clock showed that gave the times in `queue`.
+    pub as_of: UnixMs,
+}
+
+/// A place in the queue for a lock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LockPlace {
+    /// Whose it is: unique.
+    pub ticket: String,
+    /// Who asks, for people.
+    pub owner: String,
+    /// When it came.
+    pub since: UnixMs,
+    /// Since when it holds the lock.
+    pub held_since: Option<UnixMs>,
+    /// When it drops out, unless it is renewed.
+    pub expires_at: UnixMs,
 }
 
 /// Why a backend did not do what it was asked.
@@ -116,6 +182,24 @@ pub struct BackendError {
     pub help: Option<String>,
     /// It may go well another time.
     pub transient: bool,
+    /// The backend does not have this operation.
+    pub unsupported: bool,
+}
+
+/// What a backend answers.
+pub type Answer<T> = Result<T, BackendError>;
+
+/// How a build ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct End {
+    /// How many events it has.
+    pub events: u64,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// When.
+    pub at: UnixMs,
+    /// For lists and statistics.
+    pub brief: Brief,
 }
 
 /// Keeps builds centrally. Every call may be repeated.
@@ -123,26 +207,27 @@ pub trait Backend: Send {
     /// Its plugin's name.
     fn name(&self) -> &str;
 
-    /// Gives the build its number, and the right to write it.
-    fn begin(&mut self, build: &NewBuild) -> impl Future<Output = Result<Grant, BackendError>> + Send;
+    /// Whether builds can be kept and read there.
+    fn check(&mut self) -> impl Future<Output = Answer<()>> + Send;
 
-    /// Stores events, contiguous from the first one's number.
+    /// Gives the build its number, and the right to write it.
+    fn begin(&mut self, build: &NewBuild) -> impl Future<Output = Answer<Grant>> + Send;
+
+    /// Stores records, contiguous from the first one's number.
     fn append(
         &mut self,
         component: &str,
         grant: &Grant,
-        events: Vec<Event>,
-    ) -> impl Future<Output = Result<Written, BackendError>> + Send;
+        records: Vec<Record>,
+    ) -> impl Future<Output = Answer<Written>> + Send;
 
-    /// Ends the build: `end` is the number of its events.
+    /// Ends the build.
     fn finish(
         &mut self,
         component: &str,
         grant: &Grant,
-        end: u64,
-        outcome: Outcome,
-        at: UnixMs,
-    ) -> impl Future<Output = Result<Written, BackendError>> + Send;
+        end: &End,
+    ) -> impl Future<Output = Answer<Written>> + Send;
 
     /// Keeps the lease for so many milliseconds more. `false`: it is lost.
     fn renew(
@@ -150,21 +235,54 @@ pub trait Backend: Send {
         component: &str,
         grant: &Grant,
         lease_ms: u32,
-    ) -> impl Future<Output = Result<bool, BackendError>> + Send;
+    ) -> impl Future<Output = Answer<bool>> + Send;
 
-    /// The newest builds.
+    /// One build's record.
+    fn get(&mut self, component: &str, number: u64) -> impl Future<Output = Answer<Option<Listed>>> + Send;
+
+    /// Builds, newest first: at most `limit`, from where an earlier page ended.
     fn list(
         &mut self,
-        component: Option<&str>,
+        filter: &Filter,
         limit: usize,
-    ) -> impl Future<Output = Result<Vec<Listed>, BackendError>> + Send;
+        cursor: Option<String>,
+    ) -> impl Future<Output = Answer<ListPage>> + Send;
 
-    /// One build's events from `from` on, of one step or all, and where to go on; `None` at the end.
+    /// One build's records from `from` on, of one step or all.
     fn read(
         &mut self,
         component: &str,
         number: u64,
         step: Option<&str>,
         from: u64,
-    ) -> impl Future<Output = Result<(Vec<Event>, Option<u64>), BackendError>> + Send;
+    ) -> impl Future<Output = Answer<RecordPage>> + Send;
+
+    /// Drops what the steps of a build printed. Answers how many bytes.
+    fn prune(&mut self, component: &str, number: u64) -> impl Future<Output = Answer<u64>> + Send;
+}
+
+/// Keeps locks centrally. Every call may be repeated.
+pub trait Locks: Send {
+    /// Takes a place in the queue, or keeps and renews the one that the ticket has.
+    fn acquire(
+        &mut self,
+        name: &str,
+        ticket: &str,
+        owner: &str,
+        ttl_ms: u32,
+    ) -> impl Future<Output = Answer<Lock>> + Send;
+
+    /// Renews a place. `None`: the ticket has none any more.
+    fn renew_lock(
+        &mut self,
+        name: &str,
+        ticket: &str,
+        ttl_ms: u32,
+    ) -> impl Future<Output = Answer<Option<Lock>>> + Send;
+
+    /// Leaves the queue. Whether the ticket was in it.
+    fn release(&mut self, name: &str, ticket: &str) -> impl Future<Output = Answer<bool>> + Send;
+
+    /// All locks that are held, by name.
+    fn locks(&mut self) -> impl Future<Output = Answer<Vec<Lock>>> + Send;
 }

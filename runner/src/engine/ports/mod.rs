@@ -6,8 +6,10 @@ pub mod programs;
 use tokio::sync::mpsc;
 
 use crate::{
+    build::Build,
+    chain::Hash,
     engine::message::{StepControl, StepIndex, StepMessage, StepStatus},
-    event::{Body, Event, Problem, StepFinished, StepName, StepTests},
+    event::{Body, Event, PluginUsed, Problem, Record, StepFinished, StepName, StepTests},
 };
 
 /// Runs steps.
@@ -24,6 +26,9 @@ pub trait Steps {
 
     /// Starts an attempt. What it says comes through `messages`, its end last, whatever happens.
     fn start(&mut self, step: StepIndex, attempt: u32, messages: mpsc::Sender<StepMessage>) -> StepControl;
+
+    /// What the plugins that do no step made use of so far: each that made use of anything. Asked at the end.
+    fn used(&self) -> Vec<PluginUsed>;
 }
 
 /// Keeps events. An event is shown only after it was kept.
@@ -55,7 +60,10 @@ pub struct Progress {
 
 /// Reads a journal again, while it is being written.
 pub trait Tail: Send {
-    /// The events from number `from` on and before `end`, but not many more than `bytes` of payload. Cheapest
+    /// The records from number `from` on and before `end`, but not many more than `bytes` of payload. Cheapest
     /// where the last call ended. Empty only when `from` is `end`.
-    fn read(&mut self, from: u64, end: u64, bytes: usize) -> std::io::Result<Vec<Event>>;
+    fn read(&mut self, from: u64, end: u64, bytes: usize) -> std::io::Result<Vec<Record>>;
+
+    /// What all records before `end` add up to, and the hash of the last one.
+    fn build(&mut self, end: u64) -> std::io::Result<(&Build, Hash)>;
 }

@@ -1,4 +1,4 @@
-//! Stopping what runs: a signal, the build's timeout, the first failure.
+//! Stopping what runs: a signal, the build's timeout, a lock that is lost, the first failure.
 
 use std::time::Duration;
 
@@ -13,45 +13,49 @@ use crate::{
 };
 
 /// The build is to stop.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Cancelling {
     pub(super) cause: Cause,
-    /// It was asked for a second time: nothing more starts.
+    /// It was asked for a second time, or the lock is gone: nothing more starts, whatever its conditions say.
     pub(super) at_once: bool,
 }
 
 /// Why the build is to stop. The first cause counts.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) enum Cause {
     /// Somebody wants it.
     Signal(i32),
     /// The build took longer than this.
     Timeout(Duration),
+    /// The lock that it must not run without is gone, for this reason.
+    Lost(String),
 }
 
 impl Cause {
     /// As a step's reason not to run.
-    pub(super) fn blame(self) -> String {
+    pub(super) fn blame(&self) -> String {
         match self {
             Cause::Signal(_) => "the build was cancelled".to_owned(),
             Cause::Timeout(_) => "the build's time was over".to_owned(),
+            Cause::Lost(_) => "the build lost its lock".to_owned(),
         }
     }
 
     /// As the build's own reason, where no signal says it.
-    pub(super) fn reason(self) -> Option<String> {
+    pub(super) fn reason(&self) -> Option<String> {
         match self {
             Cause::Signal(_) => None,
             Cause::Timeout(timeout) => {
-                Some(format!("the build took longer than its timeout of {}", text::duration(timeout)))
+                Some(format!("the build took longer than its timeout of {}", text::duration(*timeout)))
             }
+            Cause::Lost(reason) => Some(reason.clone()),
         }
     }
 
-    pub(super) fn signal(self) -> Option<i32> {
+    pub(super) fn signal(&self) -> Option<i32> {
         match self {
-            Cause::Signal(signal) => Some(signal),
-            Cause::Timeout(_) => None,
+            Cause::Signal(signal) => Some(*signal),
+            Cause::Timeout(_) | Cause::Lost(_) => None,
         }
     }
 }
@@ -68,13 +72,14 @@ impl State {
     }
 
     pub(super) fn cancel(&mut self, cause: Cause, now: Duration, effects: &mut Vec<Effect>) {
-        self.cancelling = Some(Cancelling { cause, at_once: false });
         let body = BuildCancelling { signal: cause.signal(), reason: cause.reason() };
         effects.push(Effect::Emit(None, Body::BuildCancelling(body)));
         let why = match cause {
-            Cause::Signal(_) => Stopping::Cancellation,
+            Cause::Signal(_) | Cause::Lost(_) => Stopping::Cancellation,
             Cause::Timeout(timeout) => Stopping::BuildTimeout(timeout),
         };
+        let at_once = matches!(cause, Cause::Lost(_));
+        self.cancelling = Some(Cancelling { cause, at_once });
         self.stop_all(why, now, effects);
     }
 

@@ -22,7 +22,7 @@ use graph::Graph;
 use timers::Timers;
 
 /// How long a step has between being asked to stop and being killed.
-const GRACE: Duration = Duration::from_secs(10);
+pub const GRACE: Duration = Duration::from_secs(10);
 
 /// What the engine needs to know of a step.
 #[derive(Clone, Debug)]
@@ -81,6 +81,8 @@ pub(crate) enum Input {
     Finished(StepIndex, Box<StepEnd>),
     /// Somebody wants the build to stop.
     Interrupt { signal: i32 },
+    /// The build's lock is gone, for this reason: it must not go on.
+    Cancel { reason: String },
     /// The time that [`State::deadline`] named has come.
     Tick,
 }
@@ -172,6 +174,11 @@ impl State {
             Input::Held(step) => self.hold(step, now),
             Input::Finished(step, end) => self.ended(step, *end, now, &mut effects),
             Input::Interrupt { signal } => self.interrupt(signal, now, &mut effects),
+            Input::Cancel { reason } => {
+                if self.cancelling.is_none() {
+                    self.cancel(Cause::Lost(reason), now, &mut effects);
+                }
+            }
             Input::Tick => self.tick(now, &mut effects),
         }
         self.advance(now, &mut effects);
@@ -210,7 +217,7 @@ impl State {
             Body::BuildFinished(BuildFinished {
                 outcome: end.outcome,
                 duration_ms: millis(now),
-                reason: self.cancelling.and_then(|cancelling| cancelling.cause.reason()),
+                reason: self.cancelling.as_ref().and_then(|cancelling| cancelling.cause.reason()),
                 signal: end.signal,
             }),
         ));
@@ -229,7 +236,7 @@ impl State {
             };
             return self.conclude(step, result, false, now, effects);
         }
-        let at_once = self.cancelling.is_some_and(|cancelling| cancelling.at_once);
+        let at_once = self.cancelling.as_ref().is_some_and(|cancelling| cancelling.at_once);
         if at_once || self.specs[step].conditions.is_empty() {
             match self.status(step, None).blame {
                 Some(reason) => self.conclude(step, skipped(reason), false, now, effects),
@@ -271,7 +278,7 @@ impl State {
 
     /// How it went so far, among the steps of the range that the step needs, directly or through others.
     fn status(&self, step: StepIndex, within: Option<Range<StepIndex>>) -> StepStatus {
-        if let Some(cancelling) = self.cancelling {
+        if let Some(cancelling) = &self.cancelling {
             let status = Status { success: false, failure: false, cancelled: true };
             return StepStatus { status, blame: Some(cancelling.cause.blame()) };
         }
@@ -319,9 +326,10 @@ impl State {
     }
 
     fn end(&self) -> BuildEnd {
-        match self.cancelling.map(|cancelling| cancelling.cause) {
-            Some(Cause::Signal(signal)) => BuildEnd { outcome: Outcome::Cancellation, signal: Some(signal) },
+        match self.cancelling.as_ref().map(|cancelling| &cancelling.cause) {
+            Some(Cause::Signal(signal)) => BuildEnd { outcome: Outcome::Cancellation, signal: Some(*signal) },
             Some(Cause::Timeout(_)) => BuildEnd { outcome: Outcome::Timeout, signal: None },
+            Some(Cause::Lost(_)) => BuildEnd { outcome: Outcome::Error, signal: None },
             None => BuildEnd { outcome: self.worst, signal: None },
         }
     }

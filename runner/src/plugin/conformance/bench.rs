@@ -2,6 +2,8 @@
 
 use std::{
     fmt::Debug,
+    process::Command,
+    rc::Rc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -22,21 +24,35 @@ use crate::{
 /// A lease that no check outlives.
 pub(super) const LONG: u32 = 120_000;
 
+/// Makes a command that begins so many builds of a component, and prints their numbers, one a line.
+pub type Racers = Rc<dyn Fn(&str, usize) -> Result<Command, String>>;
+
 /// The backend, and a component of the check's own.
 pub(super) struct Bench {
     plugin: HistoryPlugin,
     runtime: Handle,
+    racers: Racers,
     pub(super) component: String,
 }
 
 impl Bench {
-    pub(super) fn new(plugin: HistoryPlugin, runtime: Handle, component: String) -> Self {
-        Bench { plugin, runtime, component }
+    pub(super) fn new(plugin: HistoryPlugin, runtime: Handle, racers: Racers, component: String) -> Self {
+        Bench { plugin, runtime, racers, component }
     }
 
     /// An instance as another runner would have it: nothing but the place where builds are kept is shared.
     pub(super) fn instance(&self) -> Instance {
         Instance::new(self.plugin.another(), self.runtime.clone())
+    }
+
+    /// An instance on a machine whose clock is so many milliseconds ahead of this one's.
+    pub(super) fn instance_with_clock(&self, ahead_ms: i64) -> Instance {
+        Instance::new(self.plugin.another_with_clock(ahead_ms), self.runtime.clone())
+    }
+
+    /// A process that begins so many builds of the check's component, and prints their numbers.
+    pub(super) fn racer(&self, builds: usize) -> Result<Command, String> {
+        (self.racers)(&self.component, builds)
     }
 
     /// A build of the check's component.
@@ -51,6 +67,7 @@ impl Bench {
             statuses: Vec::new(),
             started_after: None,
             started_before: None,
+            metadata: Vec::new(),
         }
     }
 }
@@ -88,9 +105,15 @@ pub(super) fn events(range: std::ops::Range<u64>) -> Vec<Event> {
         } else {
             Payload::Bytes(format!("line {seq}\n").into_bytes())
         };
-        Event { seq, at: 1_763_000_000_000 + seq, kind: "step.output".to_owned(), step, payload }
+        let kind = "step.output".to_owned();
+        Event { seq, at: 1_763_000_000_000 + seq, kind, step, payload, hash: hash(seq) }
     };
     range.map(event).collect()
+}
+
+/// What a backend takes as an event's hash.
+pub(super) fn hash(seq: u64) -> Vec<u8> {
+    (0..32).map(|at: u64| (seq * 31 + at * 7).to_le_bytes()[0]).collect()
 }
 
 /// Fails unless both are the same.

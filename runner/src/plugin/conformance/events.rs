@@ -2,7 +2,7 @@
 
 use super::{
     Checked,
-    bench::{Bench, events, same, same_events},
+    bench::{Bench, events, hash, same, same_events},
     instance::Instance,
 };
 use crate::plugin::bindings::history::{
@@ -97,6 +97,7 @@ pub(super) fn kinds(bench: &Bench) -> Checked {
         kind: kinds[usize::try_from(seq).unwrap_or_default() % kinds.len()].to_owned(),
         step: steps[usize::try_from(seq).unwrap_or_default() % steps.len()].map(str::to_owned),
         payload: payload.clone(),
+        hash: hash(seq),
     };
     let all: Vec<_> = (0..).zip(&payloads).map(event).collect();
     same("appending", &one.append(&grant, &all)?, &WriteOutcome::Stored(all.len() as u64))?;
@@ -117,6 +118,7 @@ pub(super) fn large(bench: &Bench) -> Checked {
         kind: "step.output".to_owned(),
         step: Some("test".to_owned()),
         payload,
+        hash: hash(seq),
     };
     let all = [event(0, Payload::Bytes(bytes)), event(1, Payload::Json(format!("\"{text}\"")))];
     for event in &all {

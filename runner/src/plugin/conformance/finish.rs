@@ -61,3 +61,19 @@ pub(super) fn repeated(bench: &Bench) -> Checked {
     same("the status", &(record.status, record.finished_at), &(Status::Timeout, Some(7)))?;
     same("the events", &record.next_seq, &3)
 }
+
+pub(super) fn summary(bench: &Bench) -> Checked {
+    let mut one = bench.instance();
+    let odd = "{ \"z\": 1,\t\"a\": [1.0, -0, 1e400],\n \"z\": \"grüezi \\u0000 \\\\ \\\"\u{1f980}\" }";
+    let long = format!("{{\"steps\":[{}]}}", vec![r#"{"name":"test","outcome":"success"}"#; 500].join(","));
+    for summary in [odd, "null", "\"a text\"", "{}", " {\n}\r\n", &long] {
+        let grant = one.begin(&bench.build())?;
+        same("the summary of a build that runs", &one.record(&grant.build)?.summary, &None)?;
+        let answer = one.finish_with(&grant, 0, Status::Success, 9, summary)?;
+        same("finishing", &answer, &WriteOutcome::Stored(0))?;
+        let expected = Some(summary.to_owned());
+        same("the summary", &one.record(&grant.build)?.summary, &expected)?;
+        same("the summary, to another instance", &bench.instance().record(&grant.build)?.summary, &expected)?;
+    }
+    Ok(())
+}

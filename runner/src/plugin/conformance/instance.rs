@@ -12,8 +12,7 @@ use crate::{
             history::{
                 dcd::plugin::build_types::{Build, BuildId, Event, Status},
                 exports::dcd::plugin::history::{
-                    self, BuildFilter, BuildPage, EventPage, Grant, Lease, LockOutcome, NewBuild, Page,
-                    WriteOutcome,
+                    self, BuildFilter, BuildPage, EventPage, Grant, Lease, Lock, NewBuild, Page, WriteOutcome,
                 },
             },
             types::Error,
@@ -80,9 +79,21 @@ impl Instance {
         status: Status,
         at: u64,
     ) -> Result<WriteOutcome, String> {
+        self.finish_with(grant, end, status, at, "{}")
+    }
+
+    pub(super) fn finish_with(
+        &mut self,
+        grant: &Grant,
+        end: u64,
+        status: Status,
+        at: u64,
+        summary: &str,
+    ) -> Result<WriteOutcome, String> {
         let (id, lease) = (&grant.build, grant.lease.token.as_str());
+        let summary = &summary.to_owned();
         let call = async |guest: &history::Guest, store: &mut Store<Guest>| {
-            guest.call_finish_build(store, id, lease, end, status, at).await
+            guest.call_finish_build(store, id, lease, end, status, at, summary).await
         };
         self.call("finish-build", call)
     }
@@ -96,9 +107,25 @@ impl Instance {
         self.call("get-build", async |guest, store| guest.call_get_build(store, id).await)
     }
 
-    /// The record of a build that must be there.
+    fn existing(&mut self, id: &BuildId) -> Result<Build, String> {
+        let build = self.get(id)?;
+        build.ok_or_else(|| format!("get-build: there is no build {} of {}", id.number, id.component))
+    }
+
+    /// The record of a build that must be there, as it is whenever it is read.
     pub(super) fn record(&mut self, id: &BuildId) -> Result<Build, String> {
-        self.get(id)?.ok_or_else(|| format!("get-build: there is no build {} of {}", id.number, id.component))
+        self.existing(id).map(timeless)
+    }
+
+    /// What the clock shows that judges this build's lease.
+    pub(super) fn now(&mut self, id: &BuildId) -> Result<u64, String> {
+        Ok(self.existing(id)?.as_of)
+    }
+
+    /// Whether the build's lease ran out, as one who reads it has to think.
+    pub(super) fn is_lost(&mut self, id: &BuildId) -> Result<bool, String> {
+        let build = self.existing(id)?;
+        Ok(build.lease_expires_at < build.as_of)
     }
 
     pub(super) fn list(&mut self, filter: &BuildFilter, page: &Page) -> Result<BuildPage, String> {
@@ -166,9 +193,19 @@ impl Instance {
         Err("read-events: the pages do not end".to_owned())
     }
 
-    pub(super) fn acquire(&mut self, name: &str, owner: &str, ttl_ms: u32) -> Result<LockOutcome, String> {
+    pub(super) fn prune(&mut self, id: &BuildId) -> Result<u64, String> {
+        self.call("prune-output", async |guest, store| guest.call_prune_output(store, id).await)
+    }
+
+    pub(super) fn acquire(
+        &mut self,
+        name: &str,
+        ticket: &str,
+        owner: &str,
+        ttl_ms: u32,
+    ) -> Result<Lock, String> {
         let call = async |guest: &history::Guest, store: &mut Store<Guest>| {
-            guest.call_acquire_lock(store, name, owner, ttl_ms).await
+            guest.call_acquire_lock(store, name, ticket, owner, ttl_ms).await
         };
         self.call("acquire-lock", call)
     }
@@ -176,15 +213,24 @@ impl Instance {
     pub(super) fn renew_lock(
         &mut self,
         name: &str,
-        lease: &str,
+        ticket: &str,
         ttl_ms: u32,
-    ) -> Result<Option<Lease>, String> {
-        self.call("renew-lock", async |guest, store| guest.call_renew_lock(store, name, lease, ttl_ms).await)
+    ) -> Result<Option<Lock>, String> {
+        self.call("renew-lock", async |guest, store| guest.call_renew_lock(store, name, ticket, ttl_ms).await)
     }
 
-    pub(super) fn release(&mut self, name: &str, lease: &str) -> Result<(), String> {
-        self.call("release-lock", async |guest, store| guest.call_release_lock(store, name, lease).await)
+    pub(super) fn release(&mut self, name: &str, ticket: &str) -> Result<bool, String> {
+        self.call("release-lock", async |guest, store| guest.call_release_lock(store, name, ticket).await)
     }
+
+    pub(super) fn locks(&mut self) -> Result<Vec<Lock>, String> {
+        self.call("list-locks", async |guest, store| guest.call_list_locks(store).await)
+    }
+}
+
+/// Without the time at which it was read.
+pub(super) fn timeless(build: Build) -> Build {
+    Build { as_of: 0, ..build }
 }
 
 fn said(what: &str, error: &BackendError) -> String {

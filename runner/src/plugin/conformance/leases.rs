@@ -2,7 +2,7 @@
 
 use super::{
     Checked,
-    bench::{Bench, LONG, events, holds, now, pause, same, same_events},
+    bench::{Bench, LONG, events, holds, pause, same, same_events},
     instance::Instance,
 };
 use crate::plugin::bindings::history::{
@@ -54,12 +54,11 @@ pub(super) fn stolen(bench: &Bench) -> Checked {
     let old = one.begin(&build)?;
     same("appending", &one.append(&old, &events(0..2))?, &WriteOutcome::Stored(2))?;
     pause(u64::from(SHORT) + 500);
-    let record = other.record(&old.build)?;
-    holds(record.lease_expires_at < now(), || {
+    let record = other.get(&old.build)?.ok_or("get-build: the build is gone")?;
+    holds(record.lease_expires_at < record.as_of, || {
         format!(
-            "its lease of {SHORT} ms is said to last until {}, and now it is {}",
-            record.lease_expires_at,
-            now()
+            "its lease of {SHORT} ms is said to last until {}, and it is {} there",
+            record.lease_expires_at, record.as_of
         )
     })?;
     same("the status of a lost build", &record.status, &Status::Running)?;

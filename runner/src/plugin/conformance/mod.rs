@@ -4,6 +4,7 @@
 //! a server that others use, and again. What it leaves there are a few dozen small builds.
 
 mod bench;
+mod clocks;
 mod events;
 mod finish;
 mod instance;
@@ -11,10 +12,14 @@ mod leases;
 mod lists;
 mod locks;
 mod numbers;
+mod prune;
+mod volume;
 
 use std::time::{Duration, Instant};
 
-use bench::Bench;
+pub use bench::Racers;
+use bench::{Bench, build_of};
+use instance::Instance;
 
 use crate::{
     engine::ports::backend::BackendError,
@@ -83,7 +88,8 @@ pub static CHECKS: &[Check] = checks! {
     "build-unknown" "`get-build` has none of a build that was never begun" numbers::unknown;
     "begin-repeated" "a run that is begun again keeps its number; its new lease has a higher fence" numbers::repeated;
     "begin-answer-lost" "a run whose number was given, but never heard of, gets it from another instance" numbers::answer_lost;
-    "numbers-race" "instances that begin builds at the same time get numbers without a gap or a duplicate" numbers::race;
+    "numbers-instances" "instances that begin builds at the same time get numbers without a gap or a duplicate" numbers::instances;
+    "numbers-race" "32 processes that begin builds at the same time get numbers without a gap or a duplicate" numbers::race;
     "append-contiguous" "events that follow each other are stored, and read as they were" events::contiguous;
     "append-repeated" "a batch that is sent again is stored once" events::repeated;
     "append-overlapping" "of a batch that overlaps what is stored, the rest is stored" events::overlapping;
@@ -95,6 +101,8 @@ pub static CHECKS: &[Check] = checks! {
     "read-paged" "pages are as long as was asked for, and lead on without a gap or a duplicate" events::paged;
     "read-step" "with a step, only its events are read" events::of_step;
     "read-follows" "what is appended to a running build is read from where the last page ended" events::follows;
+    "events-10000" "10,000 events in batches of 512 KiB, as runners send them, are kept" volume::ten_thousand;
+    "build-64-mib" "64 MiB of output in batches of 512 KiB are kept to the byte" volume::large_build;
     "lease-renewed" "a renewed lease lasts longer, and still writes" leases::renewed;
     "lease-wrong" "a lease that was never given writes nothing and is not renewed" leases::wrong;
     "writer-fenced" "whose build another took over can neither append, finish nor renew" leases::fenced;
@@ -102,24 +110,33 @@ pub static CHECKS: &[Check] = checks! {
     "finish-kept" "a build's end is kept with each status, and its events can be read to their end" finish::kept;
     "finish-gapped" "a build with missing events is not finished, and then is" finish::gapped;
     "finish-repeated" "finishing again, and appending again what is stored, is answered as before" finish::repeated;
+    "summary-kept" "the summary that a build is finished with is kept to the byte" finish::summary;
+    "prune-output" "output can be dropped of builds that are over; all else is kept" prune::output;
+    "prune-lost" "output can be dropped of a build whose runner was lost, which may go on after that" prune::lost;
     "list-newest-first" "a component's builds are listed newest first, with their records" lists::newest_first;
     "list-paged" "pages of a list are as long as was asked for, and have each build once" lists::paged;
     "list-grows" "while builds begin, the pages have each earlier build once" lists::grows;
-    "list-filtered" "filters by component, status and start let through what they should" lists::filtered;
+    "list-filtered" "filters by component, status, start and metadata let through what they should" lists::filtered;
     "list-everywhere" "without a component, builds of all are listed, by any instance" lists::everywhere;
-    "lock-exclusive" (LOCKS) "a lock that one owner holds is held for others, until it is released" locks::exclusive;
-    "lock-repeated" (LOCKS) "an owner that never heard of its lock gets it again" locks::repeated;
-    "lock-expires" (LOCKS) "a lock that ran out is another's, and its last holder cannot renew or release it" locks::expires;
+    "clock-leases" "where machines' clocks are ten minutes apart, builds are lost when their leases ran out, and not before" clocks::leases;
+    "clock-numbers" "where machines' clocks are ten minutes apart, numbers and events are in order" clocks::numbers;
+    "lock-exclusive" (LOCKS) "a lock that one holds others wait for, until it is released" locks::exclusive;
+    "lock-queued" (LOCKS) "who asked first holds the lock first; who leaves the queue is not waited for" locks::queued;
+    "lock-repeated" (LOCKS) "who never heard of its place in the queue gets it again" locks::repeated;
+    "lock-expires" (LOCKS) "a place that ran out is another's, and cannot be renewed or released" locks::expires;
+    "lock-listed" (LOCKS) "the locks that are held are listed by name, with their queues" locks::listed;
     "lock-renewed" (LOCKS) "a renewed lock lasts longer" locks::renewed;
+    "clock-locks" (LOCKS) "where machines' clocks are ten minutes apart, a lock is its holder's until that is gone" clocks::locks;
     "lock-race" (LOCKS) "of instances that want a lock at the same time one gets it" locks::race;
 };
 
-/// Runs the checks that are chosen, one after the other; `tell` hears of each. An error: the backend
-/// cannot be opened.
+/// Runs the checks that are chosen, one after the other, in components that begin with `prefix`; `racers` are processes of
+/// their own. `tell` hears of each check. An error: the backend cannot be opened.
 pub fn run(
     host: &Host,
     plugin: &HistoryPlugin,
     prefix: &str,
+    racers: &Racers,
     chosen: impl Fn(&Check) -> bool,
     mut tell: impl FnMut(Finding),
 ) -> Result<(), BackendError> {
@@ -132,11 +149,26 @@ pub fn run(
             }
             _ => {
                 let component = format!("{prefix}/{}", check.name);
-                let bench = Bench::new(plugin.another(), host.handle(), component);
+                let bench = Bench::new(plugin.another(), host.handle(), racers.clone(), component);
                 (check.run)(&bench).map_or_else(Verdict::Failed, |()| Verdict::Passed)
             }
         };
         tell(Finding { check, verdict, took: start.elapsed() });
+    }
+    Ok(())
+}
+
+/// Begins builds of a component, one after the other, and tells their numbers: what a racer does.
+pub fn begin(
+    host: &Host,
+    plugin: &HistoryPlugin,
+    component: &str,
+    builds: usize,
+    mut tell: impl FnMut(u64),
+) -> Checked {
+    let mut instance = Instance::new(plugin.another(), host.handle());
+    for _ in 0..builds {
+        tell(instance.begin(&build_of(component))?.build.number);
     }
     Ok(())
 }

@@ -1,10 +1,14 @@
 //! Beginning builds: numbers, and the records that they begin with.
 
-use std::thread;
+use std::{
+    collections::HashSet,
+    process::{Child, Stdio},
+    thread,
+};
 
 use super::{
     Checked,
-    bench::{Bench, LONG, build_of, events, holds, now, same},
+    bench::{Bench, LONG, build_of, events, holds, same},
 };
 use crate::plugin::bindings::history::{
     dcd::plugin::build_types::{Build, BuildId, Status},
@@ -14,8 +18,11 @@ use crate::plugin::bindings::history::{
 /// How many instances race, and how many builds each begins.
 const RACERS: usize = 4;
 const LAPS: usize = 8;
-/// How far the clocks of this machine and a server may be apart.
-const CLOCKS_MS: u64 = 60_000;
+/// The same for processes: enough to meet each other, and few enough for a slow server.
+const PROCESSES: usize = 32;
+const BUILDS: usize = 4;
+/// How long beginning a build and looking at it may take.
+const PATIENCE_MS: u64 = 60_000;
 
 pub(super) fn check(bench: &Bench) -> Checked {
     bench.instance().check()
@@ -28,9 +35,10 @@ pub(super) fn from_one(bench: &Bench) -> Checked {
         same("the build", &grant.build, &BuildId { component: bench.component.clone(), number })?;
         same("the first event to send", &grant.next_seq, &0)?;
         holds(!grant.lease.token.is_empty(), || "the lease has an empty token".to_owned())?;
-        let (earliest, expires) = (now() + u64::from(LONG) - CLOCKS_MS, grant.lease.expires_at);
-        holds((earliest..earliest + 2 * CLOCKS_MS).contains(&expires), || {
-            format!("the lease of {LONG} ms ends at {expires}, and now it is {}", now())
+        let (now, expires) = (one.now(&grant.build)?, grant.lease.expires_at);
+        let latest = now + u64::from(LONG);
+        holds((latest - PATIENCE_MS..=latest).contains(&expires), || {
+            format!("the lease of {LONG} ms ends at {expires}, and now it is {now} there")
         })?;
     }
     Ok(())
@@ -66,8 +74,11 @@ pub(super) fn record(bench: &Bench) -> Checked {
         started_at: build.started_at,
         finished_at: None,
         lease_expires_at: grant.lease.expires_at,
+        as_of: 0,
         next_seq: 0,
         metadata: build.metadata,
+        summary: None,
+        pruned: false,
     };
     same("the record", &one.record(&grant.build)?, &expected)?;
     same("the record, to another instance", &bench.instance().record(&grant.build)?, &expected)
@@ -107,7 +118,7 @@ pub(super) fn answer_lost(bench: &Bench) -> Checked {
     same("the next run's number", &other.begin(&bench.build())?.build.number, &3)
 }
 
-pub(super) fn race(bench: &Bench) -> Checked {
+pub(super) fn instances(bench: &Bench) -> Checked {
     let racer = |_| {
         let mut instance = bench.instance();
         let builds: Vec<_> = (0..LAPS).map(|_| bench.build()).collect();
@@ -130,4 +141,42 @@ pub(super) fn race(bench: &Bench) -> Checked {
     }
     numbers.sort_unstable();
     same("all numbers", &numbers, &(1..=(RACERS * LAPS) as u64).collect())
+}
+
+pub(super) fn race(bench: &Bench) -> Checked {
+    let mut racers = Vec::new();
+    for _ in 0..PROCESSES {
+        let mut command = bench.racer(BUILDS)?;
+        let started = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        racers.push(started.map_err(|error| format!("a process cannot be started: {error}"))?);
+    }
+    // All are waited for, also when one failed.
+    let numbers: Vec<_> = racers.into_iter().map(numbers_of).collect();
+    let mut all = Vec::new();
+    for own in numbers {
+        let own = own?;
+        holds(own.is_sorted_by(|one, next| one < next), || {
+            format!("one process got the numbers {own:?} in this order")
+        })?;
+        all.extend(own);
+    }
+    all.sort_unstable();
+    same("all numbers", &all, &(1..=(PROCESSES * BUILDS) as u64).collect())?;
+    let mut one = bench.instance();
+    let mut runs = HashSet::new();
+    for number in all {
+        runs.insert(one.record(&BuildId { component: bench.component.clone(), number })?.run_id);
+    }
+    same("how many builds there are", &runs.len(), &(PROCESSES * BUILDS))
+}
+
+/// What a process printed.
+fn numbers_of(racer: Child) -> Result<Vec<u64>, String> {
+    let output = racer.wait_with_output().map_err(|error| format!("a process is lost: {error}"))?;
+    if !output.status.success() {
+        return Err(format!("a process failed: {}", String::from_utf8_lossy(&output.stderr).trim()));
+    }
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let numbers: Option<Vec<u64>> = printed.lines().map(|line| line.parse().ok()).collect();
+    numbers.ok_or_else(|| format!("a process printed {printed:?}"))
 }

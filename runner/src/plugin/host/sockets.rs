@@ -19,10 +19,10 @@ use wasmtime_wasi::{
         bindings::sockets::{
             ip_name_lookup::{self, HostResolveAddressStream, ResolveAddressStream},
             network::{self, ErrorCode, HostNetwork, IpAddress, IpAddressFamily, Network},
-            tcp_create_socket,
+            tcp, tcp_create_socket,
         },
     },
-    sockets::{SocketAddrUse, WasiSocketsView},
+    sockets::{SocketAddrUse, WasiSockets, WasiSocketsView},
 };
 
 use crate::plugin::{grants::Reach, guest::Guest, warden::Warden};
@@ -111,11 +111,20 @@ impl Names {
     }
 }
 
-/// Puts our own look-up and creation of sockets in the place of wasmtime's.
-pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+/// `ip-name-lookup`, in the place of wasmtime's.
+pub(crate) fn add_lookup(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+    ip_name_lookup::add_to_linker::<_, Guarded>(linker, |guest| View(guest))
+}
+
+/// `tcp-create-socket`, in the place of wasmtime's.
+pub(crate) fn add_creation(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+    tcp_create_socket::add_to_linker::<_, Guarded>(linker, |guest| View(guest))
+}
+
+/// wasmtime's `tcp`, with an end of sockets that gives the right to them back.
+pub(crate) fn add_tcp(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+    tcp::add_to_linker::<_, WasiSockets>(linker, Guest::sockets)?;
     linker.allow_shadowing(true);
-    ip_name_lookup::add_to_linker::<_, Guarded>(linker, |guest| View(guest))?;
-    tcp_create_socket::add_to_linker::<_, Guarded>(linker, |guest| View(guest))?;
     linker.instance("wasi:sockets/tcp@0.2.12")?.resource(
         "tcp-socket",
         ResourceType::host::<TcpSocket>(),

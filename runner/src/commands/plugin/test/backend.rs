@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::{
-    environment, is_chosen, read,
+    environment, is_chosen, race, read,
     report::{Report, Tested, Verdict},
     temporary::Temporary,
     title, usage,
@@ -13,6 +13,7 @@ use super::{
 use crate::{
     cli::PluginTestArgs,
     commands::{load, output::print, secrets},
+    engine::ports::backend::BackendError,
     error::{CommandError, Exit},
     pipeline::{BackendSetup, Json, WORKSPACE, parse_backend_setup},
     plugin::{
@@ -48,15 +49,8 @@ pub(super) fn test(args: &PluginTestArgs, directory: &Path, located: &Located) -
     let temporary = Temporary::new().map_err(|error| {
         CommandError::environment(format!("cannot make a directory for the tests: {error}"))
     })?;
-    let setup = setup(args, directory)?;
-    let with = in_workspace(setup.with, temporary.path());
-    let grants = Grants::new(&located.manifest, &setup.allow, &setup.limits, temporary.path());
-    let secrets = secrets::granted(directory, &setup.secrets, &grants);
     let host = Host::new().map_err(environment)?;
-    let (plugin, wrong) = HistoryPlugin::load(&host, located, grants, secrets, &with).map_err(environment)?;
-    if let Some(error) = wrong.into_iter().next() {
-        return Err(usage(error));
-    }
+    let plugin = open(&host, args, directory, located, temporary.path())?;
     // As a runner calls its builds' component; on a server that others use, too, nothing else is touched.
     let component = format!("conformance-{}", &uuid::Uuid::now_v7().simple().to_string()[20..]);
     if !args.json {
@@ -70,15 +64,37 @@ pub(super) fn test(args: &PluginTestArgs, directory: &Path, located: &Located) -
             told = report.add(tested(finding));
         }
     };
-    conformance::run(&host, &plugin, &component, |check| chosen(check.name), tell).map_err(|error| {
-        CommandError::environment(format!("the backend cannot be opened: {}", error.message)).help(
-            error.help.unwrap_or_else(|| {
-                format!("how it is opened is said in {CONFIG}, or in a file that --config names")
-            }),
-        )
-    })?;
+    let racers = race::racers(&plugin, args, located, temporary.path())?;
+    conformance::run(&host, &plugin, &component, &racers, |check| chosen(check.name), tell)
+        .map_err(unopened)?;
     told?;
     report.end(located, json!({ "component": component }))
+}
+
+/// The plugin, as it is said how to open it.
+pub(super) fn open(
+    host: &Host,
+    args: &PluginTestArgs,
+    directory: &Path,
+    located: &Located,
+    workspace: &Path,
+) -> Result<HistoryPlugin, CommandError> {
+    let setup = setup(args, directory)?;
+    let with = in_workspace(setup.with, workspace);
+    let grants = Grants::new(&located.manifest, &setup.allow, &setup.limits, workspace);
+    let secrets = secrets::granted(directory, &setup.secrets, &grants);
+    let (plugin, wrong) = HistoryPlugin::load(host, located, grants, secrets, &with).map_err(environment)?;
+    match wrong.into_iter().next() {
+        Some(error) => Err(usage(error)),
+        None => Ok(plugin),
+    }
+}
+
+pub(super) fn unopened(error: BackendError) -> CommandError {
+    let help = error
+        .help
+        .unwrap_or_else(|| format!("how it is opened is said in {CONFIG}, or in a file that --config names"));
+    CommandError::environment(format!("the backend cannot be opened: {}", error.message)).help(help)
 }
 
 fn tested(finding: Finding) -> Tested {

@@ -3,6 +3,7 @@
 mod backend;
 mod compare;
 mod fake;
+mod race;
 mod report;
 mod steps;
 mod temporary;
@@ -22,6 +23,9 @@ use crate::{
 
 pub(super) fn test(args: &PluginTestArgs) -> Result<Exit, CommandError> {
     let directory = load::workspace()?;
+    if let (Some(builds), Some(component), Some(workspace)) = (args.begin, &args.component, &args.workspace) {
+        return race::begin(args, &directory, builds, component, workspace);
+    }
     let located = locate::read(&directory.join(&args.plugin)).map_err(usage)?;
     match located.manifest.kind {
         Kind::StepType => steps::test(args, &directory, &located),

@@ -279,9 +279,62 @@ fn the_first_interrupt_asks_and_the_second_kills() {
 }
 
 #[test]
+fn without_its_lock_what_runs_is_asked_to_stop_and_nothing_cleans_up() {
+    let lost = || Input::Cancel { reason: "the lock is lost".into() };
+    let specs = || vec![spec(0, &[]), with_if(&[None], retried(2, 0, spec(1, &[0]))), spec(2, &[])];
+    let (mut course, _) = Course::start(OPTIONS, specs());
+    let effects = course.state.handle(lost(), course.now);
+    assert!(
+        matches!(&effects[0], Effect::Emit(None, Body::BuildCancelling(told))
+            if told.signal.is_none() && told.reason.as_deref() == Some("the lock is lost")),
+        "{effects:?}"
+    );
+    assert_eq!(
+        effects.iter().filter_map(word).collect::<Vec<_>>().join(", "),
+        "build.cancelling, Grace 0, Grace 2"
+    );
+    assert_eq!(course.state.deadline(), Some(10 * SECOND));
+    assert_eq!(course.take(lost()), "", "it is lost once");
+    assert_eq!(
+        course.end(0, Outcome::Failure),
+        "0~cancellation, 0=cancellation, 1=skip (the build lost its lock)"
+    );
+    assert_eq!(course.tick(), "Kill 2");
+    assert_eq!(
+        course.end(2, Outcome::Failure),
+        "2~cancellation, 2=cancellation, build.finished, finish error"
+    );
+
+    // The first cause counts, and a signal that follows stops at once.
+    let (mut course, _) = Course::start(OPTIONS, specs());
+    assert_eq!(course.interrupt(), "build.cancelling, Grace 0, Grace 2");
+    assert_eq!(course.take(lost()), "");
+    let (mut course, _) = Course::start(OPTIONS, specs());
+    assert_eq!(course.take(lost()), "build.cancelling, Grace 0, Grace 2");
+    assert_eq!(course.interrupt(), "Kill 0, Kill 2");
+}
+
+#[test]
 fn a_signal_before_the_start_skips_all() {
     let mut course = Course::new(OPTIONS, chain(2));
     assert_eq!(course.interrupt(), "build.cancelling");
+    assert_eq!(
+        course.take(Input::Start),
+        "0=skip (the build was cancelled), 1=skip (the build was cancelled), build.finished, \
+         finish cancellation by 2"
+    );
+
+    // With a second one not even what cleans up starts.
+    let cleans = || vec![spec(0, &[]), with_if(&[None], spec(1, &[0]))];
+    let mut course = Course::new(OPTIONS, cleans());
+    assert_eq!(course.interrupt(), "build.cancelling");
+    assert_eq!(
+        course.take(Input::Start),
+        "0=skip (the build was cancelled), 1? cancelled (the build was cancelled)"
+    );
+    let mut course = Course::new(OPTIONS, cleans());
+    assert_eq!(course.interrupt(), "build.cancelling");
+    assert_eq!(course.interrupt(), "");
     assert_eq!(
         course.take(Input::Start),
         "0=skip (the build was cancelled), 1=skip (the build was cancelled), build.finished, \

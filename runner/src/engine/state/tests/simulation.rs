@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::{
     build::Build,
+    chain::Hash,
     event::{AttemptStarted, BuildStarted, Event, StepPlan},
 };
 
@@ -232,7 +233,7 @@ impl Past {
         let events = [(None, &started)].into_iter().chain(self.told());
         for (seq, (step, body)) in (0..).zip(events) {
             let step = step.map(|step| plan.steps[step].spec.name.clone());
-            build.apply(&Event { seq, at: 0, step, body: body.clone() });
+            build.apply(&Event { seq, at: 0, step, body: body.clone(), hash: Hash::default() });
         }
         build
     }

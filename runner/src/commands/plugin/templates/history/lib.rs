@@ -4,12 +4,12 @@ mod rules;
 mod store;
 
 use dcd_plugin_sdk::history::{
-    Build, BuildFilter, BuildId, BuildPage, Event, EventPage, Grant, Lease, LockOutcome, NewBuild,
-    Page, Status, WriteOutcome,
+    Build, BuildFilter, BuildId, BuildPage, Event, EventPage, Grant, Lease, Lock, NewBuild, Page,
+    Payload, Status, WriteOutcome, prune,
 };
-use dcd_plugin_sdk::{Error, HistoryBackend};
+use dcd_plugin_sdk::{Error, HistoryBackend, serde_json};
 
-use rules::Component;
+use rules::{Component, Kept, Locks};
 use store::Store;
 
 /// What is written under `with`. These comments become the documentation that users of the plugin see.
@@ -27,17 +27,25 @@ pub struct @TYPE@ {
 }
 
 /// Locks are kept like a component, under a name that no component has.
-const LOCKS: &str = "..locks";
+const LOCKS: &str = "@locks";
+/// The most that a page of events carries.
+const PAGE_BYTES: usize = 4 << 20;
 
 impl @TYPE@ {
     fn change<R>(
         &self,
         build: &BuildId,
-        change: impl FnOnce(&mut rules::Kept) -> R,
+        mut change: impl FnMut(&mut Kept, u64) -> R,
     ) -> Result<R, Error> {
-        self.store.change(&build.component, |component| {
-            component.build(build.number).map(change)
-        })?
+        self.store
+            .change(&build.component, |component: &mut Component, now| {
+                component.build(build.number).map(|kept| change(kept, now))
+            })?
+    }
+
+    fn kept(&self, build: &BuildId) -> Result<Kept, Error> {
+        let mut component: Component = self.store.read(&build.component)?;
+        component.build(build.number).cloned()
     }
 }
 
@@ -60,9 +68,10 @@ impl HistoryBackend for @TYPE@ {
     }
 
     fn begin_build(&self, build: NewBuild) -> Result<Grant, Error> {
-        self.store.change(&build.component.clone(), |component| {
-            component.begin(build, store::now())
-        })
+        self.store
+            .change(&build.component, |component: &mut Component, now| {
+                component.begin(&build, now)
+            })
     }
 
     fn append(
@@ -72,7 +81,15 @@ impl HistoryBackend for @TYPE@ {
         first_seq: u64,
         events: Vec<Event>,
     ) -> Result<WriteOutcome, Error> {
-        self.change(&build, |kept| kept.append(lease, first_seq, events))
+        let (kept, next) = (self.kept(&build)?, first_seq + events.len() as u64);
+        if let Some(outcome) = kept.refuses(lease, first_seq, next) {
+            return Ok(outcome);
+        }
+        let from = kept.tail();
+        let new: Vec<_> = events.into_iter().filter(|event| event.seq >= from).collect();
+        // The events first: what the build says is stored, is.
+        let file = self.store.write_events(&build.component, &new)?;
+        self.change(&build, |kept, _| kept.append(lease, from, next, &file))
     }
 
     fn finish_build(
@@ -82,8 +99,11 @@ impl HistoryBackend for @TYPE@ {
         final_seq: u64,
         status: Status,
         at: u64,
+        summary: String,
     ) -> Result<WriteOutcome, Error> {
-        self.change(&build, |kept| kept.finish(lease, final_seq, status, at))
+        self.change(&build, |kept, _| {
+            kept.finish(lease, final_seq, status, at, &summary)
+        })
     }
 
     fn renew_lease(
@@ -92,29 +112,28 @@ impl HistoryBackend for @TYPE@ {
         lease: &str,
         ttl_ms: u32,
     ) -> Result<Option<Lease>, Error> {
-        self.change(&build, |kept| kept.renew(lease, ttl_ms, store::now()))
+        self.change(&build, |kept, now| kept.renew(lease, ttl_ms, now))
     }
 
     fn get_build(&self, build: BuildId) -> Result<Option<Build>, Error> {
-        let mut component = self.store.read(&build.component)?;
-        Ok(component.build(build.number).ok().map(|kept| kept.record()))
+        let mut component: Component = self.store.read(&build.component)?;
+        match component.build(build.number) {
+            Ok(kept) => Ok(Some(kept.record(self.store.now()?))),
+            Err(_) => Ok(None),
+        }
     }
 
     fn list_builds(&self, filter: BuildFilter, page: Page) -> Result<BuildPage, Error> {
         let names = match &filter.component {
             Some(name) => vec![name.clone()],
-            None => self
-                .store
-                .components()?
-                .into_iter()
-                .filter(|name| name != LOCKS)
-                .collect(),
+            None => self.store.names()?,
         };
         let components = names
             .iter()
+            .filter(|name| *name != LOCKS)
             .map(|name| self.store.read(name))
             .collect::<Result<Vec<_>, _>>()?;
-        rules::list(components, &filter, &page)
+        Ok(rules::list(&components, &filter, &page, self.store.now()?))
     }
 
     fn read_events(
@@ -124,24 +143,110 @@ impl HistoryBackend for @TYPE@ {
         from_seq: u64,
         limit: u32,
     ) -> Result<EventPage, Error> {
-        let mut component = self.store.read(&build.component)?;
-        Ok(component.build(build.number)?.read(step, from_seq, limit))
+        let kept = self.kept(&build)?;
+        let (mut items, mut bytes, mut next) = (Vec::new(), 0, from_seq);
+        for batch in kept.batches.iter().filter(|batch| batch.next > from_seq) {
+            let lines = self.store.read_events(&build.component, &batch.file)?;
+            for (seq, line) in (batch.from..batch.next).zip(lines) {
+                if seq < from_seq {
+                    continue;
+                }
+                if items.len() >= limit.max(1) as usize || bytes >= PAGE_BYTES {
+                    return Ok(EventPage {
+                        items,
+                        next_seq: Some(next),
+                    });
+                }
+                let event: Event = serde_json::from_str(&line)?;
+                next = seq + 1;
+                if step.is_none() || step == event.step.as_deref() {
+                    bytes += match &event.payload {
+                        Payload::Json(json) => json.len(),
+                        Payload::Bytes(bytes) => bytes.len(),
+                    };
+                    items.push(event);
+                }
+            }
+        }
+        let next_seq = (!kept.is_finished()).then_some(next);
+        Ok(EventPage { items, next_seq })
     }
 
-    fn acquire_lock(&self, name: &str, owner: &str, ttl_ms: u32) -> Result<LockOutcome, Error> {
-        self.store.change(LOCKS, |locks: &mut Component| {
-            locks.acquire(name, owner, ttl_ms, store::now())
+    fn prune_output(&self, build: BuildId) -> Result<u64, Error> {
+        let before = self.kept(&build)?;
+        if !before.is_over(self.store.now()?) {
+            return Err(Error::other(format!("build {} is running", build.number)));
+        }
+        let (mut after, mut dropped) = (before.clone(), 0);
+        after.build.pruned = true;
+        for batch in &mut after.batches {
+            let lines = self.store.read_events(&build.component, &batch.file)?;
+            let mut events = lines
+                .iter()
+                .map(|line| serde_json::from_str(line))
+                .collect::<Result<Vec<Event>, _>>()?;
+            let of_batch: u64 = events.iter_mut().map(prune).sum();
+            if of_batch > 0 {
+                batch.file = self.store.write_events(&build.component, &events)?;
+                dropped += of_batch;
+            }
+        }
+        let is_changed = self.change(&build, |kept, _| {
+            let is_same = kept.batches == before.batches;
+            if is_same {
+                kept.build.pruned = true;
+                kept.batches.clone_from(&after.batches);
+            }
+            is_same
+        })?;
+        if !is_changed {
+            return Err(Error::unavailable("somebody else changed the build"));
+        }
+        for (old, new) in before.batches.iter().zip(&after.batches) {
+            if old.file != new.file {
+                self.store.remove_events(&build.component, &old.file);
+            }
+        }
+        Ok(dropped)
+    }
+
+    fn acquire_lock(
+        &self,
+        name: &str,
+        ticket: &str,
+        owner: &str,
+        ttl_ms: u32,
+    ) -> Result<Lock, Error> {
+        self.store.change(LOCKS, |locks: &mut Locks, now| {
+            let queue = locks.entry(name.to_owned()).or_default();
+            queue.acquire(ticket, owner, ttl_ms, now);
+            queue.lock(name, now)
         })
     }
 
-    fn renew_lock(&self, name: &str, lease: &str, ttl_ms: u32) -> Result<Option<Lease>, Error> {
-        self.store.change(LOCKS, |locks| {
-            locks.renew_lock(name, lease, ttl_ms, store::now())
+    fn renew_lock(&self, name: &str, ticket: &str, ttl_ms: u32) -> Result<Option<Lock>, Error> {
+        self.store.change(LOCKS, |locks: &mut Locks, now| {
+            let queue = locks.get_mut(name)?;
+            queue
+                .renew(ticket, ttl_ms, now)
+                .then(|| queue.lock(name, now))
         })
     }
 
-    fn release_lock(&self, name: &str, lease: &str) -> Result<(), Error> {
-        self.store.change(LOCKS, |locks| locks.release(name, lease))
+    fn release_lock(&self, name: &str, ticket: &str) -> Result<bool, Error> {
+        let mut was_there = false;
+        self.store.change(LOCKS, |locks: &mut Locks, now| {
+            let queue = locks.get_mut(name);
+            was_there |= queue.is_some_and(|queue| queue.release(ticket, now));
+        })?;
+        Ok(was_there)
+    }
+
+    fn list_locks(&self) -> Result<Vec<Lock>, Error> {
+        let locks: Locks = self.store.read(LOCKS)?;
+        let now = self.store.now()?;
+        let all = locks.iter().map(|(name, queue)| queue.lock(name, now));
+        Ok(all.filter(|lock| !lock.queue.is_empty()).collect())
     }
 }
 

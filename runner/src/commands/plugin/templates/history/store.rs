@@ -1,17 +1,26 @@
-//! Where builds are kept: a JSON file per component, changed by one writer at a time.
+//! Where builds are kept: in files of a directory. Any number of writers may share it, in any processes.
+//!
+//! A document is a directory, and each state of it is a file there, `<version>.json`. Who changes it gives its new state
+//! the next version's name, which only one writer can; the others read again. So nobody holds a lock, and one that
+//! dies half-way is in nobody's way.
 
-use std::fs::{self, OpenOptions};
-use std::io::{ErrorKind, Write as _};
+use std::fs;
+use std::hash::{BuildHasher as _, RandomState};
+use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
+use dcd_plugin_sdk::history::Event;
 use dcd_plugin_sdk::{Error, Help as _, serde_json};
+use serde::{Serialize, de::DeserializeOwned};
 
-use crate::rules::Component;
-
-/// A writer that holds a file longer than this has died.
-const STALE: Duration = Duration::from_secs(30);
+/// Versions that are older than this are removed, in milliseconds: longer than anybody takes to read a directory.
+const OLD: u64 = 60_000;
+/// How many versions are made until old ones are looked for.
+const SWEEP: u64 = 32;
+/// How long a writer tries to be the next one.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub(crate) struct Store {
@@ -36,102 +45,188 @@ impl Store {
         Ok(())
     }
 
-    /// The names of all components.
-    pub(crate) fn components(&self) -> Result<Vec<String>, Error> {
-        let mut names = Vec::new();
-        for entry in fs::read_dir(&self.directory)
-            .context(format!("cannot read {}", self.directory.display()))?
-        {
-            let name = entry?.file_name();
-            names.extend(
-                name.to_str()
-                    .and_then(|name| name.strip_suffix(".json"))
-                    .map(|name| name.replace('+', "/")),
-            );
-        }
-        Ok(names)
+    /// The names of all documents.
+    pub(crate) fn names(&self) -> Result<Vec<String>, Error> {
+        let names =
+            list(&self.directory).context(format!("cannot read {}", self.directory.display()))?;
+        Ok(names
+            .iter()
+            .filter(|name| !name.starts_with('.'))
+            .map(|name| name.replace('+', "/"))
+            .collect())
     }
 
-    pub(crate) fn read(&self, name: &str) -> Result<Component, Error> {
-        let file = self.file(name, "json");
-        match fs::read(&file) {
-            Ok(bytes) => {
-                serde_json::from_slice(&bytes).context(format!("{} is damaged", file.display()))
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Component::default()),
-            Err(error) => Err(error).context(format!("cannot read {}", file.display())),
-        }
+    pub(crate) fn read<T: Default + DeserializeOwned>(&self, name: &str) -> Result<T, Error> {
+        Ok(self.newest(name)?.1)
     }
 
-    /// Reads, changes and writes a component while nobody else does. It appears changed as a whole or not at all.
-    pub(crate) fn change<R>(
+    /// Changes a document. `change` gets the time, too, and is called again when another writer was quicker; a document
+    /// that it leaves as it was is not written.
+    pub(crate) fn change<T, R>(
         &self,
         name: &str,
-        change: impl FnOnce(&mut Component) -> R,
-    ) -> Result<R, Error> {
-        let _held = Held::new(self.file(name, "lock"))?;
-        let mut component = self.read(name)?;
-        let result = change(&mut component);
-        let (file, hidden) = (self.file(name, "json"), self.file(name, "new"));
-        let what = || format!("cannot write {}", hidden.display());
-        let mut out = fs::File::create(&hidden).context(what())?;
-        out.write_all(&serde_json::to_vec(&component)?)
-            .and_then(|()| out.sync_all())
-            .context(what())?;
-        fs::rename(&hidden, &file).context(format!("cannot write {}", file.display()))?;
-        Ok(result)
+        mut change: impl FnMut(&mut T, u64) -> R,
+    ) -> Result<R, Error>
+    where
+        T: Clone + Default + PartialEq + Serialize + DeserializeOwned,
+    {
+        let directory = self.document(name);
+        fs::create_dir_all(&directory).context(format!("cannot create {}", directory.display()))?;
+        let (start, mut tries) = (Instant::now(), 0_u32);
+        loop {
+            let (version, before): (u64, T) = self.newest(name)?;
+            let mut document = before.clone();
+            let result = change(&mut document, self.now()?);
+            if document == before || put(&directory, version + 1, &document)? {
+                return Ok(result);
+            }
+            if start.elapsed() > PATIENCE {
+                return Err(Error::unavailable(format!(
+                    "others change {name} all the time"
+                )));
+            }
+            // The more there are that want to, the longer each waits: else most of what they write is for nothing.
+            tries += 1;
+            thread::sleep(Duration::from_millis(random() % (10 << tries.min(6))));
+        }
+    }
+
+    /// The highest version of a document, and how it is then.
+    fn newest<T: Default + DeserializeOwned>(&self, name: &str) -> Result<(u64, T), Error> {
+        let directory = self.document(name);
+        loop {
+            let newest = versions(&directory)?.into_iter().max();
+            let Some(version) = newest else {
+                return Ok((0, T::default()));
+            };
+            let file = file(&directory, version);
+            match fs::read(&file) {
+                Ok(bytes) => {
+                    let document = serde_json::from_slice(&bytes)
+                        .context(format!("{} is damaged", file.display()))?;
+                    return Ok((version, document));
+                }
+                // It is not the highest any more.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => {
+                    return Err(error).context(format!("cannot read {}", file.display()));
+                }
+            }
+        }
+    }
+
+    /// Writes events to a file of their own, one a line. The answer is its name.
+    pub(crate) fn write_events(&self, name: &str, events: &[Event]) -> Result<String, Error> {
+        let mut lines = Vec::new();
+        for event in events {
+            serde_json::to_writer(&mut lines, event)?;
+            lines.push(b'\n');
+        }
+        let file = format!("{:016x}.events", random());
+        let path = self.document(name).join(&file);
+        write(&path, &lines).context(format!("cannot write {}", path.display()))?;
+        Ok(file)
+    }
+
+    /// The lines of such a file.
+    pub(crate) fn read_events(&self, name: &str, file: &str) -> Result<Vec<String>, Error> {
+        let path = self.document(name).join(file);
+        let text = fs::read_to_string(&path).context(format!("cannot read {}", path.display()))?;
+        Ok(text.split_terminator('\n').map(str::to_owned).collect())
+    }
+
+    pub(crate) fn remove_events(&self, name: &str, file: &str) {
+        _ = fs::remove_file(self.document(name).join(file));
+    }
+
+    /// Milliseconds since the Unix epoch, by the clock of the file system: the clocks of two machines that share it may be
+    /// far apart.
+    pub(crate) fn now(&self) -> Result<u64, Error> {
+        let probe = self.directory.join(format!(".clock-{:016x}", random()));
+        let shown = fs::create_dir(&probe).and_then(|()| modified(&probe));
+        _ = fs::remove_dir(&probe);
+        shown.context(format!("cannot write to {}", self.directory.display()))
     }
 
     /// A component's name has letters, digits and `._-/`.
-    fn file(&self, name: &str, extension: &str) -> PathBuf {
-        self.directory
-            .join(format!("{}.{extension}", name.replace('/', "+")))
+    fn document(&self, name: &str) -> PathBuf {
+        self.directory.join(name.replace('/', "+"))
     }
 }
 
-/// The right to write a file: another file, that only one can create.
-struct Held(PathBuf);
+/// Whether this is now the newest version.
+fn put(directory: &Path, version: u64, document: &impl Serialize) -> Result<bool, Error> {
+    let path = file(directory, version);
+    if path.exists() {
+        return Ok(false);
+    }
+    let hidden = directory.join(format!(".new-{:016x}", random()));
+    let what = || format!("cannot write {}", hidden.display());
+    write(&hidden, &serde_json::to_vec(document)?).context(what())?;
+    let linked = fs::hard_link(&hidden, path);
+    let written = modified(&hidden).context(what())?;
+    fs::remove_file(&hidden).context(what())?;
+    match linked {
+        Ok(()) => {}
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(false),
+        Err(error) => return Err(error).context("cannot make a hard link"),
+    }
+    // Who slept for long may have found the name free because it was removed.
+    let versions = versions(directory)?;
+    if version.is_multiple_of(SWEEP) {
+        for old in versions.iter().filter(|other| **other < version) {
+            let old = file(directory, *old);
+            if modified(&old).is_ok_and(|time| time + OLD < written) {
+                _ = fs::remove_file(old);
+            }
+        }
+    }
+    Ok(versions.into_iter().max() == Some(version))
+}
 
-impl Held {
-    fn new(path: PathBuf) -> Result<Self, Error> {
-        let start = SystemTime::now();
-        loop {
-            match OpenOptions::new().write(true).create_new(true).open(&path) {
-                Ok(_) => return Ok(Self(path)),
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-                Err(error) => {
-                    return Err(error).context(format!("cannot write {}", path.display()));
+fn file(directory: &Path, version: u64) -> PathBuf {
+    directory.join(format!("{version}.json"))
+}
+
+fn versions(directory: &Path) -> Result<Vec<u64>, Error> {
+    let names = list(directory).context(format!("cannot read {}", directory.display()))?;
+    let version = |name: &String| name.strip_suffix(".json")?.parse().ok();
+    Ok(names.iter().filter_map(version).collect())
+}
+
+/// The names in a directory; none when there is none.
+fn list(directory: &Path) -> io::Result<Vec<String>> {
+    let names = || -> io::Result<Vec<String>> {
+        fs::read_dir(directory)?
+            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+            .collect()
+    };
+    loop {
+        match names() {
+            // So it is said, too, when a file goes while it is listed.
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                if !directory.exists() {
+                    return Ok(Vec::new());
                 }
             }
-            if is_stale(&path) {
-                _ = fs::remove_file(&path);
-            } else if start.elapsed().is_ok_and(|waited| waited > STALE / 2) {
-                return Err(Error::unavailable(format!(
-                    "somebody else holds {}",
-                    path.display()
-                )));
-            } else {
-                thread::sleep(Duration::from_millis(5));
-            }
+            names => return names,
         }
     }
 }
 
-impl Drop for Held {
-    fn drop(&mut self) {
-        _ = fs::remove_file(&self.0);
-    }
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = fs::File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
 }
 
-fn is_stale(path: &Path) -> bool {
-    let changed = fs::metadata(path).and_then(|metadata| metadata.modified());
-    changed.is_ok_and(|changed| changed.elapsed().is_ok_and(|age| age > STALE))
+fn modified(path: &Path) -> io::Result<u64> {
+    let time = fs::metadata(path)?.modified()?;
+    let elapsed = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    Ok(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// Milliseconds since the Unix epoch.
-pub(crate) fn now() -> u64 {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+/// Different each time, in every process.
+fn random() -> u64 {
+    RandomState::new().hash_one(0)
 }

@@ -1,0 +1,69 @@
+//! The server's clock, as far as the `Date` of its answers tells.
+//!
+//! Leases and locks are about who is still there, so all writers must go by one clock, and theirs may be minutes apart.
+//! `Date` has whole seconds; but each answer narrows down how far the two clocks are apart, and where this machine's
+//! clock may be right it is believed.
+
+/// How far the server's clock is ahead of this machine's, in milliseconds: from, to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Clock {
+    ahead: Option<(i64, i64)>,
+}
+
+impl Clock {
+    /// An answer said that it was this second, somewhen between its request and its arrival. All in milliseconds, the
+    /// last two by this machine's clock.
+    pub(crate) fn hear(&mut self, second: u64, sent: u64, received: u64) {
+        let heard = (gap(second, received), gap(second + 1000, sent));
+        let both = self.ahead.map(|(from, to)| (from.max(heard.0), to.min(heard.1)));
+        // They do not overlap when one of the clocks was set.
+        self.ahead = Some(both.filter(|(from, to)| from <= to).unwrap_or(heard));
+    }
+
+    /// How far the server's clock is ahead.
+    pub(crate) fn ahead(&self) -> i64 {
+        self.ahead.map_or(0, |(from, to)| if from > 0 { from } else { to.min(0) })
+    }
+
+    /// What the server's clock shows when this machine's shows `local`.
+    pub(crate) fn at(&self, local: u64) -> u64 {
+        local.saturating_add_signed(self.ahead())
+    }
+}
+
+fn gap(one: u64, other: u64) -> i64 {
+    one.cast_signed().saturating_sub(other.cast_signed())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_may_be_right_is_believed() {
+        let mut clock = Clock::default();
+        assert_eq!(clock.at(5_700), 5_700);
+        clock.hear(5_000, 5_700, 5_720);
+        assert_eq!(clock.at(5_721), 5_721);
+        // A slow answer.
+        clock.hear(6_000, 5_990, 9_000);
+        assert_eq!(clock.at(9_000), 9_000);
+    }
+
+    #[test]
+    fn clocks_that_are_far_apart_are_brought_together_within_a_second() {
+        // The server's shows 600,300 more: first heard at its 1,000,100, then at 1,002,990.
+        let mut clock = Clock::default();
+        clock.hear(1_000_000, 399_800, 399_810);
+        assert!((600_190..=600_300).contains(&clock.ahead()), "{}", clock.ahead());
+        clock.hear(1_002_000, 402_690, 402_700);
+        assert!((600_190..=600_300).contains(&clock.ahead()), "{}", clock.ahead());
+        // The other way.
+        let mut clock = Clock::default();
+        clock.hear(1_000_000, 1_600_800, 1_600_810);
+        assert_eq!(clock.ahead(), -599_800);
+        // This machine's clock was set.
+        clock.hear(1_010_000, 1_010_500, 1_010_510);
+        assert_eq!(clock.ahead(), 0);
+    }
+}
