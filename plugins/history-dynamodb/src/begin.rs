@@ -11,6 +11,9 @@
 //! The place in the list of starts is written before the record, so that no build is missing in it. A place that leads to
 //! another run's build is of a writer that was not quick enough; lists pass over it.
 
+use std::thread;
+use std::time::{Duration, Instant};
+
 use dcd_plugin_sdk::history::{BuildId, Grant, Lease, NewBuild};
 use dcd_plugin_sdk::{Error, Fault};
 
@@ -18,10 +21,12 @@ use crate::item::{self, Item};
 use crate::keys;
 use crate::record::{self, Record};
 use crate::request::Request;
-use crate::table::{Table, random};
+use crate::table::{Table, random, spread};
 
-/// How many others may be quicker before the runner is told to try again.
-const TRIES: u32 = 50;
+/// How long others may be quicker before the runner is told to try again: less than a call may take.
+const PATIENCE: Duration = Duration::from_secs(12);
+/// The longest pause before the next number is tried.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 
 pub(crate) fn begin(table: &Table, new: &NewBuild) -> Result<Grant, Error> {
     let mut highest = latest(table, &new.component)?;
@@ -34,8 +39,10 @@ pub(crate) fn begin(table: &Table, new: &NewBuild) -> Result<Grant, Error> {
         let intent = table.get(&key)?.ok_or_else(|| Error::unavailable("the run's item is gone"))?;
         item::get_number(&intent, "after")?
     };
-    let mut is_known = is_new;
-    for _ in 0..TRIES {
+    let start = Instant::now();
+    let (mut is_known, mut tries) = (is_new, 0);
+    loop {
+        let try_start = Instant::now();
         if !is_known {
             match look(table, new, after)? {
                 Seen::Own(number) => return take_over(table, new, number),
@@ -45,10 +52,17 @@ pub(crate) fn begin(table: &Table, new: &NewBuild) -> Result<Grant, Error> {
         if let Some(grant) = claim(table, new, highest + 1)? {
             return Ok(grant);
         }
+        // All that were too slow would meet again at the next number, and the slower the server, the surer.
+        let took = try_start.elapsed();
+        let pause = spread((took * 2_u32.pow(tries.min(4))).min(LONGEST_PAUSE));
+        if start.elapsed() + pause + took > PATIENCE {
+            let message = format!("many builds of {} begin just now", new.component);
+            return Err(Error::unavailable(Fault::new(message).retry_after_ms(500)));
+        }
+        thread::sleep(pause);
         is_known = false;
+        tries += 1;
     }
-    let message = format!("{TRIES} others began builds of {} just now", new.component);
-    Err(Error::unavailable(Fault::new(message).retry_after_ms(200)))
 }
 
 /// The component's highest number; 0 when it has none.

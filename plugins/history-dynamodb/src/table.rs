@@ -254,10 +254,15 @@ impl Table {
 
 /// Half of it or more, up to all of it, so that writers that met do not meet again.
 pub(crate) fn jittered(pause: Duration) -> Duration {
+    pause / 2 + spread(pause / 2)
+}
+
+/// Any part of it.
+pub(crate) fn spread(pause: Duration) -> Duration {
     let mut random = [0];
     // Without randomness they meet again.
     _ = getrandom::fill(&mut random);
-    pause / 2 + pause.mul_f32(f32::from(random[0]) / 512.0)
+    pause.mul_f32(f32::from(random[0]) / 256.0)
 }
 
 /// 128 random bits, as text.
