@@ -22,6 +22,7 @@ const WINDOW: u64 = 16;
 
 /// What is kept under a run's id.
 #[derive(Debug, Serialize, Deserialize)]
+#[allow(clippy::struct_field_names, reason = "they are the names of the fields that are kept")]
 struct Run {
     component: String,
     run_id: String,

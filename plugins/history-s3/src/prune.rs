@@ -84,7 +84,7 @@ fn rewrite_one(store: &Store, chunk: &Chunk, key: &str, mut object: Option<Objec
         };
         let text = chunk::decompress(key, &bytes)?;
         let mut events = chunk::events(key, &text, chunk.first, chunk.next)?;
-        let has_more = text.iter().filter(|byte| **byte == b'\n').count() > events.len();
+        let has_more = text.split(|byte| *byte == b'\n').count() > events.len() + 1;
         let dropped: u64 = events.iter_mut().map(prune).sum();
         if dropped == 0 && !has_more {
             return Ok(0);

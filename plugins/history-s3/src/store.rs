@@ -172,6 +172,7 @@ impl Store {
     }
 
     /// What came of a write: a tag, or none when the condition did not hold. None: to be tried again.
+    #[allow(clippy::option_option, reason = "not tried and not held are two things")]
     fn written(&self, key: &str, response: &Response) -> Result<Option<Option<String>>, Error> {
         match (response.status(), Refusal::of(response).code.as_str()) {
             (200 | 201 | 204, _) => Ok(Some(Some(etag(response)))),
@@ -265,13 +266,11 @@ impl Store {
     }
 
     fn prove_replacing(&self, key: &str) -> Result<(), Error> {
-        match self.write(key, b"", Condition::Same(WRONG))? {
-            None => Ok(()),
-            Some(_) => {
-                let why = "an object was replaced with an `If-Match` of another version";
-                Err(answer::not_conditional(&self.place, why))
-            }
+        if self.write(key, b"", Condition::Same(WRONG))?.is_none() {
+            return Ok(());
         }
+        let why = "an object was replaced with an `If-Match` of another version";
+        Err(answer::not_conditional(&self.place, why))
     }
 
     /// Writes, reads, lists and deletes, and tries both conditions. Leaves nothing behind.
@@ -372,6 +371,7 @@ fn etag(response: &Response) -> String {
     response.header_value("etag").unwrap_or_default().to_owned()
 }
 
+#[allow(clippy::case_sensitive_file_extension_comparisons, reason = "the names are our own")]
 fn content_type(key: &str) -> &'static str {
     if key.ends_with(".gz") { "application/gzip" } else { "application/json" }
 }

@@ -19,6 +19,7 @@ fn event(seq: u64, kind: &str, step: Option<&str>, payload: &Value) -> Event {
         kind: kind.into(),
         step: step.map(Into::into),
         payload: Payload::Json(payload.to_string()),
+        hash: Vec::new(),
     }
 }
 
