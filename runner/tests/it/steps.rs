@@ -174,6 +174,7 @@ fn a_failure_skips_the_rest_and_says_why() {
       pipeline   dcd
       started    [AT]
       finished   [AT] (took [TOOK])
+      hash       [SHA]
 
     Steps
       failure    a  [TOOK], exit code 7
