@@ -8,8 +8,9 @@
 //! the same run again looks from there on, and finds the number that the run has, if it has one; and takes another only
 //! after it saw that all of them are other runs'. That holds for two who begin the same run at the same time, too.
 //!
-//! The place in the list of starts is written before the record, so that no build is missing in it. A place that leads to
-//! another run's build is of a writer that was not quick enough; lists pass over it.
+//! The place in the list of starts is written before the record, so that no build is missing in it; and once more where
+//! another run was quicker. A place that leads to another run's build is passed over by lists. It is of a writer that died
+//! before it had a number, or just then: that one's place is made good when the run is begun again.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -24,8 +25,9 @@ use crate::request::Request;
 use crate::table::{Table, random, spread};
 
 /// How long others may be quicker before the runner is told to try again: less than a call may take.
-const PATIENCE: Duration = Duration::from_secs(12);
-/// The longest pause before the next number is tried.
+const PATIENCE: Duration = Duration::from_secs(18);
+/// The pause before the next number is tried: up to so many times what the last try took, and never longer than this.
+const PAUSE: u32 = 8;
 const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 
 pub(crate) fn begin(table: &Table, new: &NewBuild) -> Result<Grant, Error> {
@@ -39,29 +41,41 @@ pub(crate) fn begin(table: &Table, new: &NewBuild) -> Result<Grant, Error> {
         let intent = table.get(&key)?.ok_or_else(|| Error::unavailable("the run's item is gone"))?;
         item::get_number(&intent, "after")?
     };
+    if !is_new {
+        match look(table, new, after)? {
+            Seen::Own(number) => return take_over(table, new, number),
+            Seen::Others(number) => highest = number,
+        }
+    }
+    write_start(table, new.started_at, &new.component, &new.run_id, highest + 1)?;
+    if let Some(grant) = claim(table, new, highest + 1)? {
+        return Ok(grant);
+    }
+    compete(table, new, highest)
+}
+
+/// Gets the next number, though others begin builds just now, too. All up to `highest` are others'.
+fn compete(table: &Table, new: &NewBuild, mut highest: u64) -> Result<Grant, Error> {
     let start = Instant::now();
-    let (mut is_known, mut tries) = (is_new, 0);
     loop {
         let try_start = Instant::now();
-        if !is_known {
-            match look(table, new, after)? {
-                Seen::Own(number) => return take_over(table, new, number),
-                Seen::Others(number) => highest = number,
-            }
+        match look(table, new, highest)? {
+            Seen::Own(number) => return take_over(table, new, number),
+            Seen::Others(number) => highest = number,
         }
         if let Some(grant) = claim(table, new, highest + 1)? {
+            write_start(table, new.started_at, &new.component, &new.run_id, highest + 1)?;
             return Ok(grant);
         }
-        // All that were too slow would meet again at the next number, and the slower the server, the surer.
+        // So that few ask at once, however many there are and however slow the server; and for the same time on average,
+        // so that none comes last each time.
         let took = try_start.elapsed();
-        let pause = spread((took * 2_u32.pow(tries.min(4))).min(LONGEST_PAUSE));
+        let pause = spread((took * PAUSE).min(LONGEST_PAUSE));
         if start.elapsed() + pause + took > PATIENCE {
             let message = format!("many builds of {} begin just now", new.component);
             return Err(Error::unavailable(Fault::new(message).retry_after_ms(500)));
         }
         thread::sleep(pause);
-        is_known = false;
-        tries += 1;
     }
 }
 
@@ -103,7 +117,6 @@ fn look(table: &Table, new: &NewBuild, after: u64) -> Result<Seen, Error> {
 
 /// Tries to get this number; none when another has it.
 fn claim(table: &Table, new: &NewBuild, number: u64) -> Result<Option<Grant>, Error> {
-    write_start(table, new.started_at, &new.component, &new.run_id, number)?;
     let lease =
         Lease { token: random()?, fence: 1, expires_at: table.now().saturating_add(new.lease_ttl_ms.into()) };
     let put = Request::put(record::new(number, new, &lease)?).condition("attribute_not_exists(pk)");

@@ -1,8 +1,11 @@
 //! The server's clock, as far as the `Date` of its answers tells.
 //!
 //! Leases and locks are about who is still there, so all writers must go by one clock, and theirs may be minutes apart.
-//! `Date` has whole seconds; but each answer narrows down how far the two clocks are apart, and where this machine's
-//! clock may be right it is believed.
+//! `Date` has whole seconds; but each answer narrows down how far the two clocks are apart. Where this machine's clock may
+//! be right it is believed; where it cannot be, a question or two just when the server's second ends tell enough.
+
+/// Two machines that know it as well as this agree within half a second.
+const VAGUE_MS: u64 = 300;
 
 /// How far the server's clock is ahead of this machine's, in milliseconds: from, to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,14 +23,27 @@ impl Clock {
         self.ahead = Some(both.filter(|(from, to)| from <= to).unwrap_or(heard));
     }
 
-    /// How far the server's clock is ahead.
+    /// How far the server's clock is ahead: not at all where that may be, else what is least wrong.
     pub(crate) fn ahead(&self) -> i64 {
-        self.ahead.map_or(0, |(from, to)| if from > 0 { from } else { to.min(0) })
+        match self.ahead {
+            Some((from, to)) if from > 0 || to < 0 => i64::midpoint(from, to),
+            Some(_) | None => 0,
+        }
     }
 
     /// What the server's clock shows when this machine's shows `local`.
     pub(crate) fn at(&self, local: u64) -> u64 {
         local.saturating_add_signed(self.ahead())
+    }
+
+    /// Whether this machine's clock is wrong, and it is not known well by how much.
+    pub(crate) fn is_vague(&self) -> bool {
+        self.ahead.is_some_and(|(from, to)| (from > 0 || to < 0) && from.abs_diff(to) > VAGUE_MS)
+    }
+
+    /// How long it is until the server's second ends, in milliseconds. Whether it has or has not tells most.
+    pub(crate) fn until_tick(&self, local: u64) -> u64 {
+        1000 - self.at(local) % 1000
     }
 }
 
@@ -55,15 +71,35 @@ mod tests {
         // The server's shows 600,300 more: first heard at its 1,000,100, then at 1,002,990.
         let mut clock = Clock::default();
         clock.hear(1_000_000, 399_800, 399_810);
-        assert!((600_190..=600_300).contains(&clock.ahead()), "{}", clock.ahead());
+        assert_eq!((clock.ahead(), clock.is_vague()), (600_695, true));
         clock.hear(1_002_000, 402_690, 402_700);
-        assert!((600_190..=600_300).contains(&clock.ahead()), "{}", clock.ahead());
+        assert_eq!((clock.ahead(), clock.is_vague()), (600_250, false));
         // The other way.
         let mut clock = Clock::default();
         clock.hear(1_000_000, 1_600_800, 1_600_810);
-        assert_eq!(clock.ahead(), -599_800);
+        assert_eq!((clock.ahead(), clock.is_vague()), (-600_305, true));
         // This machine's clock was set.
         clock.hear(1_010_000, 1_010_500, 1_010_510);
-        assert_eq!(clock.ahead(), 0);
+        assert_eq!((clock.ahead(), clock.is_vague()), (0, false));
+    }
+
+    #[test]
+    fn asking_when_the_second_ends_narrows_it_down() {
+        for ahead in [-600_001, -1_500, 2_345, 600_999] {
+            let mut clock = Clock::default();
+            let mut local = 1_763_000_000_123;
+            let mut questions = 0;
+            loop {
+                let second = (local + 5_u64).saturating_add_signed(ahead) / 1000 * 1000;
+                clock.hear(second, local, local + 10);
+                if !clock.is_vague() {
+                    break;
+                }
+                questions += 1;
+                local += 10 + clock.until_tick(local + 10);
+            }
+            assert!(questions <= 2, "{questions}");
+            assert!(clock.ahead().abs_diff(ahead) <= 150, "{} for {ahead}", clock.ahead());
+        }
     }
 }

@@ -50,7 +50,10 @@ impl Backend {
     /// `dcd plugin test` of it.
     fn test(&self, args: &[&str]) -> Output {
         let workspace = workspace();
-        let config = json!({ "with": self.with, "allow": self.allow, "secrets": self.secrets });
+        // moto answers one request at a time, and 32 processes ask at once.
+        let limits = json!({ "call_timeout": "3m" });
+        let config =
+            json!({ "with": self.with, "allow": self.allow, "secrets": self.secrets, "limits": limits });
         std::fs::write(workspace.path().join("backend.json"), config.to_string()).unwrap();
         let plugin = installed_file("history-dynamodb");
         let args = [&["plugin", "test", &plugin, "--config", "backend.json"], args].concat();

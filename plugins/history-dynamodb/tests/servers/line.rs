@@ -36,7 +36,7 @@ struct State {
     sent: Vec<Sent>,
     late: Vec<(String, Vec<u8>)>,
     /// Seconds that the server's clock is ahead, and whether it refuses signatures of another time.
-    ahead: i64,
+    ahead: u64,
     is_strict: bool,
 }
 
@@ -90,12 +90,21 @@ impl Line {
     }
 
     /// The server's clock is ahead by so many seconds.
-    pub(crate) fn set_ahead(&self, seconds: i64, is_strict: bool) {
+    pub(crate) fn set_ahead(&self, seconds: u64, is_strict: bool) {
         let mut state = self.state.borrow_mut();
         (state.ahead, state.is_strict) = (seconds, is_strict);
     }
 
+    /// The server's time now.
+    fn date(&self) -> String {
+        let ahead = self.state.borrow().ahead;
+        httpdate::fmt_http_date(SystemTime::now() + std::time::Duration::from_secs(ahead))
+    }
+
     fn carry(&self, request: &Request) -> Result<Response, Error> {
+        if request.method() == "GET" {
+            return Ok(Response::new(200).header("date", self.date()));
+        }
         let target = request.header_value("x-amz-target").unwrap_or_default().to_owned();
         let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
         let fate = {
@@ -115,12 +124,7 @@ impl Line {
             }
             Fate::Answered | Fate::AnswerLost => {}
         }
-        let (ahead, is_strict) = {
-            let state = self.state.borrow();
-            (state.ahead, state.is_strict)
-        };
-        let date =
-            httpdate::fmt_http_date(SystemTime::now() + std::time::Duration::from_secs(ahead.unsigned_abs()));
+        let (date, is_strict) = (self.date(), self.state.borrow().is_strict);
         if is_strict && !is_signed_within(request, &date) {
             let refusal = r#"{"__type":"com.amazon.coral.service#InvalidSignatureException","message":"Signature not yet current"}"#;
             return Ok(Response::new(400).header("date", date).body(refusal));
