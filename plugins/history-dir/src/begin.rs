@@ -62,7 +62,7 @@ fn has(dir: &BuildDir, run_id: &str) -> Result<bool, Error> {
 
 fn claim(component: &ComponentDir, record: &Record) -> Result<u64, Error> {
     let numbers = component.numbers();
-    let hidden = files::write_hidden(&numbers, &record.to_json()?)?;
+    let hidden = files::write_hidden(&files::passing(&component.root)?, &record.to_json()?)?;
     let claimed = claim_with(component, &hidden, &record.run_id);
     _ = fs::remove_file(&hidden);
     let number = claimed?;

@@ -14,17 +14,15 @@ use crate::files;
 
 /// Milliseconds since the Unix epoch, by the clock of the file system.
 pub(crate) fn now(root: &Path) -> Result<u64, Error> {
-    // A directory, not a file: what clients know of files before the server does is no concern then.
-    let dir = root.join(".clock");
-    let probe = dir.join(files::random()?);
-    let made = match fs::create_dir(&probe) {
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            fs::create_dir_all(&dir).and_then(|()| fs::create_dir(&probe))
-        }
-        made => made,
-    };
-    let shown = made.and_then(|()| modified(&probe));
-    _ = fs::remove_dir(&probe);
+    let name = files::random()?;
+    let shown = files::passing(root).and_then(|dir| {
+        // A directory, not a file: what clients know of files before the server does is no concern then.
+        let probe = dir.join(name);
+        fs::create_dir(&probe)?;
+        let shown = modified(&probe);
+        _ = fs::remove_dir(&probe);
+        shown
+    });
     match shown {
         Ok(time) => Ok(since_epoch(time)),
         // Who may only read has no other clock than its own.

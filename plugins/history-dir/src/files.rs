@@ -16,6 +16,13 @@ pub(crate) fn random() -> Result<String, Error> {
     Ok(format!("{:032x}", u128::from_le_bytes(bytes)))
 }
 
+/// A directory for what comes and goes. Nobody lists it: a list that something goes from has to be made again.
+pub(crate) fn passing(root: &Path) -> io::Result<PathBuf> {
+    let dir = root.join(".tmp");
+    fs::create_dir_all(&dir)?;
+    Ok(dir)
+}
+
 /// Writes a file under a name that nobody reads, and syncs it.
 pub(crate) fn write_hidden(dir: &Path, bytes: &[u8]) -> Result<PathBuf, Error> {
     let path = dir.join(format!(".tmp-{}", random()?));

@@ -125,7 +125,7 @@ impl<'a> LockDir<'a> {
 
     /// Whether this is now the newest version.
     fn put(&self, version: u64, queue: &LockQueue) -> Result<bool, Error> {
-        let hidden = files::write_hidden(&self.path, &serde_json::to_vec(queue)?)?;
+        let hidden = files::write_hidden(&files::passing(self.root)?, &serde_json::to_vec(queue)?)?;
         let linked = files::link(&hidden, &self.file(version));
         _ = fs::remove_file(&hidden);
         if !linked? {

@@ -292,7 +292,7 @@ fn racing_writers_all_get_into_the_queue() -> Tested {
                 let store = HistoryDir::open(Config { path })?;
                 for lap in 0..16 {
                     let ticket = format!("{racer}-{lap}");
-                    store.acquire_lock("deploy/prod", &ticket, "me", 60_000)?;
+                    store.acquire_lock("deploy/prod", &ticket, "me", u32::MAX)?;
                     if lap > 0 {
                         assert!(store.release_lock("deploy/prod", &ticket)?);
                     }

@@ -241,6 +241,6 @@ fn a_backend_that_fails_says_how() {
     output.expect(2);
     insta::assert_snapshot!(output.err, @r#"
     error: `fail` of plugin fixture-history is "nothing", which it cannot be
-    help: it must be one of `none`, `open`, `begin`, `append`, `finish`
+    help: it must be one of `none`, `open`, `begin`, `append`, `finish`, `lock`
     "#);
 }

@@ -86,7 +86,10 @@ impl HistoryBackend for @TYPE@ {
             return Ok(outcome);
         }
         let from = kept.tail();
-        let new: Vec<_> = events.into_iter().filter(|event| event.seq >= from).collect();
+        let new: Vec<_> = events
+            .into_iter()
+            .filter(|event| event.seq >= from)
+            .collect();
         // The events first: what the build says is stored, is.
         let file = self.store.write_events(&build.component, &new)?;
         self.change(&build, |kept, _| kept.append(lease, from, next, &file))

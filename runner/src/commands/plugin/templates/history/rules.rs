@@ -132,13 +132,7 @@ impl Kept {
     }
 
     /// Takes a file of events.
-    pub(crate) fn append(
-        &mut self,
-        token: &str,
-        from: u64,
-        next: u64,
-        file: &str,
-    ) -> WriteOutcome {
+    pub(crate) fn append(&mut self, token: &str, from: u64, next: u64, file: &str) -> WriteOutcome {
         if let Some(outcome) = self.refuses(token, from, next) {
             return outcome;
         }

@@ -20,7 +20,7 @@ const OLD: u64 = 60_000;
 /// How many versions are made until old ones are looked for.
 const SWEEP: u64 = 32;
 /// How long a writer tries to be the next one.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 #[derive(Debug)]
 pub(crate) struct Store {
@@ -74,10 +74,11 @@ impl Store {
         fs::create_dir_all(&directory).context(format!("cannot create {}", directory.display()))?;
         let (start, mut tries) = (Instant::now(), 0_u32);
         loop {
+            let now = self.now()?;
             let (version, before): (u64, T) = self.newest(name)?;
             let mut document = before.clone();
-            let result = change(&mut document, self.now()?);
-            if document == before || put(&directory, version + 1, &document)? {
+            let result = change(&mut document, now);
+            if document == before || self.put(&directory, version + 1, &document)? {
                 return Ok(result);
             }
             if start.elapsed() > PATIENCE {
@@ -87,7 +88,7 @@ impl Store {
             }
             // The more there are that want to, the longer each waits: else most of what they write is for nothing.
             tries += 1;
-            thread::sleep(Duration::from_millis(random() % (10 << tries.min(6))));
+            thread::sleep(Duration::from_millis(random() % (10 << tries.min(8))));
         }
     }
 
@@ -142,10 +143,45 @@ impl Store {
     /// Milliseconds since the Unix epoch, by the clock of the file system: the clocks of two machines that share it may be
     /// far apart.
     pub(crate) fn now(&self) -> Result<u64, Error> {
-        let probe = self.directory.join(format!(".clock-{:016x}", random()));
+        let probe = passing(&self.directory)?;
         let shown = fs::create_dir(&probe).and_then(|()| modified(&probe));
         _ = fs::remove_dir(&probe);
         shown.context(format!("cannot write to {}", self.directory.display()))
+    }
+
+    /// Whether this is now the newest version.
+    fn put(
+        &self,
+        directory: &Path,
+        version: u64,
+        document: &impl Serialize,
+    ) -> Result<bool, Error> {
+        let path = file(directory, version);
+        if path.exists() {
+            return Ok(false);
+        }
+        let hidden = passing(&self.directory)?;
+        let what = || format!("cannot write {}", hidden.display());
+        write(&hidden, &serde_json::to_vec(document)?).context(what())?;
+        let linked = fs::hard_link(&hidden, path);
+        let written = modified(&hidden).context(what())?;
+        fs::remove_file(&hidden).context(what())?;
+        match linked {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(false),
+            Err(error) => return Err(error).context("cannot make a hard link"),
+        }
+        // Who slept for long may have found the name free because it was removed.
+        let versions = versions(directory)?;
+        if version.is_multiple_of(SWEEP) {
+            for old in versions.iter().filter(|other| **other < version) {
+                let old = file(directory, *old);
+                if modified(&old).is_ok_and(|time| time + OLD < written) {
+                    _ = fs::remove_file(old);
+                }
+            }
+        }
+        Ok(versions.into_iter().max() == Some(version))
     }
 
     /// A component's name has letters, digits and `._-/`.
@@ -154,34 +190,11 @@ impl Store {
     }
 }
 
-/// Whether this is now the newest version.
-fn put(directory: &Path, version: u64, document: &impl Serialize) -> Result<bool, Error> {
-    let path = file(directory, version);
-    if path.exists() {
-        return Ok(false);
-    }
-    let hidden = directory.join(format!(".new-{:016x}", random()));
-    let what = || format!("cannot write {}", hidden.display());
-    write(&hidden, &serde_json::to_vec(document)?).context(what())?;
-    let linked = fs::hard_link(&hidden, path);
-    let written = modified(&hidden).context(what())?;
-    fs::remove_file(&hidden).context(what())?;
-    match linked {
-        Ok(()) => {}
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(false),
-        Err(error) => return Err(error).context("cannot make a hard link"),
-    }
-    // Who slept for long may have found the name free because it was removed.
-    let versions = versions(directory)?;
-    if version.is_multiple_of(SWEEP) {
-        for old in versions.iter().filter(|other| **other < version) {
-            let old = file(directory, *old);
-            if modified(&old).is_ok_and(|time| time + OLD < written) {
-                _ = fs::remove_file(old);
-            }
-        }
-    }
-    Ok(versions.into_iter().max() == Some(version))
+/// A free path in a directory that nobody lists: what comes and goes in others disturbs those who do.
+fn passing(directory: &Path) -> Result<PathBuf, Error> {
+    let directory = directory.join(".tmp");
+    fs::create_dir_all(&directory).context(format!("cannot create {}", directory.display()))?;
+    Ok(directory.join(format!("{:016x}", random())))
 }
 
 fn file(directory: &Path, version: u64) -> PathBuf {
