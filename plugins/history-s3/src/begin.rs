@@ -21,6 +21,8 @@ use crate::store::{Store, pause};
 const WINDOW: u64 = 16;
 
 /// What is kept under a run's id.
+// As people know it.
+#[allow(clippy::struct_field_names)]
 #[derive(Debug, Serialize, Deserialize)]
 struct Run {
     component: String,

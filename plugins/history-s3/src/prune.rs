@@ -83,8 +83,10 @@ fn rewrite_one(store: &Store, chunk: &Chunk, key: &str, mut object: Option<Objec
             return Err(Error::not_found(format!("{key}, with events of the build, is gone")));
         };
         let text = chunk::decompress(key, &bytes)?;
-        let mut events = chunk::events(key, &text, chunk.first, chunk.next)?;
-        let has_more = text.iter().filter(|byte| **byte == b'\n').count() > events.len();
+        let range = (chunk.first, chunk.first, chunk.next);
+        let mut events = chunk::events(key, &text, range).collect::<Result<Vec<_>, _>>()?;
+        let has_more =
+            text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count() > events.len();
         let dropped: u64 = events.iter_mut().map(prune).sum();
         if dropped == 0 && !has_more {
             return Ok(0);

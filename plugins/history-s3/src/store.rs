@@ -63,6 +63,16 @@ struct ListBucketResult {
     contents: Vec<Listed>,
 }
 
+/// What came of a write on a condition.
+enum Written {
+    /// It is done; the object's new tag.
+    Done(String),
+    /// The condition did not hold.
+    Refused,
+    /// Another write of the object is under way.
+    Busy,
+}
+
 /// On which condition an object is written.
 #[derive(Clone, Copy, Debug)]
 enum Condition<'a> {
@@ -139,8 +149,9 @@ impl Store {
             .iter()
             .zip(answers)
             .map(|((key, body), answer)| match self.written(key, &answer?)? {
-                Some(written) => Ok(written),
-                None => self.write(key, body, Condition::Absent),
+                Written::Done(etag) => Ok(Some(etag)),
+                Written::Refused => Ok(None),
+                Written::Busy => self.write(key, body, Condition::Absent),
             })
             .collect()
     }
@@ -154,10 +165,11 @@ impl Store {
     fn write(&self, key: &str, body: &[u8], condition: Condition<'_>) -> Result<Option<String>, Error> {
         let request = self.put(key, body, condition);
         for turn in 1..=CONFLICTS {
-            if let Some(written) = self.written(key, &self.send(&request)?)? {
-                return Ok(written);
+            match self.written(key, &self.send(&request)?)? {
+                Written::Done(etag) => return Ok(Some(etag)),
+                Written::Refused => return Ok(None),
+                Written::Busy => pause(turn)?,
             }
-            pause(turn)?;
         }
         Err(Error::unavailable(format!("{} is busy with other writes of {key}", self.place.origin)))
     }
@@ -171,13 +183,13 @@ impl Store {
         }
     }
 
-    /// What came of a write: a tag, or none when the condition did not hold. None: to be tried again.
-    fn written(&self, key: &str, response: &Response) -> Result<Option<Option<String>>, Error> {
+    /// What came of a write.
+    fn written(&self, key: &str, response: &Response) -> Result<Written, Error> {
         match (response.status(), Refusal::of(response).code.as_str()) {
-            (200 | 201 | 204, _) => Ok(Some(Some(etag(response)))),
+            (200 | 201 | 204, _) => Ok(Written::Done(etag(response))),
             // There is nothing that could have the tag.
-            (412, _) | (404, "NoSuchKey") => Ok(Some(None)),
-            (409, _) => Ok(None),
+            (412, _) | (404, "NoSuchKey") => Ok(Written::Refused),
+            (409, _) => Ok(Written::Busy),
             _ => Err(answer::error(&self.place, Doing::Write, key, response)),
         }
     }
@@ -248,12 +260,12 @@ impl Store {
 
     fn understand_proof(&self, response: &Response) -> Result<(), Error> {
         match self.written(layout::PROOF, response)? {
-            // It is refused, or so far in other hands that it is.
-            Some(None) | None => {}
+            // So the store looks who else writes.
+            Written::Refused | Written::Busy => {}
             // The first in this bucket; or a store that overwrites.
-            Some(Some(_)) => {
+            Written::Done(_) => {
                 let again = self.send(&self.proof())?;
-                if self.written(layout::PROOF, &again)?.flatten().is_some() {
+                if matches!(self.written(layout::PROOF, &again)?, Written::Done(_)) {
                     let why = "an object was made twice with `If-None-Match: *`";
                     return Err(answer::not_conditional(&self.place, why));
                 }
@@ -265,13 +277,11 @@ impl Store {
     }
 
     fn prove_replacing(&self, key: &str) -> Result<(), Error> {
-        match self.write(key, b"", Condition::Same(WRONG))? {
-            None => Ok(()),
-            Some(_) => {
-                let why = "an object was replaced with an `If-Match` of another version";
-                Err(answer::not_conditional(&self.place, why))
-            }
+        if self.write(key, b"", Condition::Same(WRONG))?.is_none() {
+            return Ok(());
         }
+        let why = "an object was replaced with an `If-Match` of another version";
+        Err(answer::not_conditional(&self.place, why))
     }
 
     /// Writes, reads, lists and deletes, and tries both conditions. Leaves nothing behind.
@@ -373,7 +383,11 @@ fn etag(response: &Response) -> String {
 }
 
 fn content_type(key: &str) -> &'static str {
-    if key.ends_with(".gz") { "application/gzip" } else { "application/json" }
+    if std::path::Path::new(key).extension().is_some_and(|end| end == "gz") {
+        "application/gzip"
+    } else {
+        "application/json"
+    }
 }
 
 fn local() -> u64 {

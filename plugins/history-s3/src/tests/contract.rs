@@ -227,7 +227,9 @@ fn output_is_dropped_and_nothing_else() -> Tested {
     assert_eq!(bucket.open()?.prune_output(build())?, 0);
     let page = store.read_events(build(), None, 0, 10)?;
     let mut expected = list;
-    expected.iter_mut().for_each(|event| _ = dcd_plugin_sdk::history::prune(event));
+    for event in &mut expected {
+        dcd_plugin_sdk::history::prune(event);
+    }
     assert_eq!((page.items, page.next_seq), (expected, None));
     assert!(store.get_build(build())?.is_some_and(|build| build.pruned && build.status == Status::Success));
     Ok(())
