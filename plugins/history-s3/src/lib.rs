@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! <prefix>/components/<component>               its highest number, and which of its builds are in segments
-//!          runs/<component>/<run id>            after which number a run looked for its own
+//!          runs/<component>/<run id>            which number a run has, or tries to have
 //!          builds/<component>/<number>          a build's record; being there gives the number
 //!          events/<component>/<number>/<chunk>  its events, compressed lines of JSON
 //!          segments/<component>/<number>        the records of 500 builds, for lists
