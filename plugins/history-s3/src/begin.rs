@@ -15,11 +15,8 @@ use crate::document::{self, Change, Document, Version};
 use crate::index::{self, Index};
 use crate::record::{Held, Record};
 use crate::settle::thaw;
-use crate::store::{Store, pause};
+use crate::store::{Backoff, Store};
 use crate::{layout, store};
-
-/// How many numbers after one that is taken are looked at, as many may begin at once.
-const AHEAD: u64 = 4;
 
 /// What is kept under a run's id.
 // As people know it.
@@ -98,7 +95,8 @@ fn claim(
     let mut record = Record::new(new, run.document.number, store.now())?;
     // Whether nobody can have tried this number for this run.
     let mut is_untried = is_new;
-    for turn in 0.. {
+    let mut backoff = Backoff::new();
+    loop {
         record.number = run.document.number;
         if is_untried
             && let Some(etag) =
@@ -116,27 +114,22 @@ fn claim(
             }
             Some(_) => {
                 // Many begin at once: so not all at the same moment again.
-                pause(turn)?;
+                backoff.wait()?;
                 (is_untried, run) = try_next(store, new, run, next)?;
             }
         }
     }
-    Err(Error::unavailable("there is no number left"))
 }
 
 /// Who has a number, and which may be free after it.
 fn look(store: &Store, new: &NewBuild, number: u64) -> Result<(Option<Version<Record>>, u64), Error> {
-    let mut keys: Vec<_> =
-        (number..=number + AHEAD).map(|number| layout::build(&new.component, number)).collect();
-    let component = layout::component(&new.component);
-    keys.push(component.clone());
-    let mut objects = store.get_all(&keys)?;
+    let keys = [layout::build(&new.component, number), layout::component(&new.component)];
+    let mut objects = store.get_all(&keys)?.into_iter();
+    let there = objects.next().flatten().map(|object| document::parse(&keys[0], object)).transpose()?;
     let index =
-        objects.pop().flatten().map(|object| document::parse::<Index>(&component, object)).transpose()?;
-    let taken = objects.iter().take_while(|object| object.is_some()).count() as u64;
+        objects.next().flatten().map(|object| document::parse::<Index>(&keys[1], object)).transpose()?;
     let highest = index.map_or(0, |index| index.document.highest);
-    let there = objects.swap_remove(0).map(|object| document::parse(&keys[0], object)).transpose()?;
-    Ok((there, (number + taken).max(highest + 1)))
+    Ok((there, number.max(highest) + 1))
 }
 
 /// Writes down that the run tries another number, as the one that it tried is another's. Whether this call wrote it: or

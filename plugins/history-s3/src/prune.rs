@@ -8,13 +8,13 @@ use dcd_plugin_sdk::history::{BuildId, prune};
 
 use crate::document::{self, Change};
 use crate::record::{Chunk, Held, Record};
-use crate::store::{Object, Store, pause};
+use crate::store::{Backoff, Object, Store};
 use crate::{chunk, layout, settle, write};
 
 /// How many chunks are in memory at once.
 const WINDOW: usize = 8;
 /// How often a chunk is rewritten that others write, too.
-const TURNS: u64 = 8;
+const TURNS: u32 = 8;
 
 /// Drops output. Answers how many bytes.
 pub(crate) fn output(store: &Store, id: &BuildId) -> Result<u64, Error> {
@@ -78,7 +78,8 @@ fn rewrite(store: &Store, record: &Record, chunks: &[Chunk]) -> Result<u64, Erro
 }
 
 fn rewrite_one(store: &Store, chunk: &Chunk, key: &str, mut object: Option<Object>) -> Result<u64, Error> {
-    for turn in 1..=TURNS {
+    let mut backoff = Backoff::new();
+    for _ in 0..TURNS {
         let Some(Object { bytes, etag }) = object else {
             return Err(Error::not_found(format!("{key}, with events of the build, is gone")));
         };
@@ -96,7 +97,7 @@ fn rewrite_one(store: &Store, chunk: &Chunk, key: &str, mut object: Option<Objec
         if store.replace(key, &chunk::compress(&lines)?, &etag)?.is_some() {
             return Ok(dropped);
         }
-        pause(turn)?;
+        backoff.wait()?;
         object = store.get(key)?;
     }
     Err(Error::unavailable(format!("{key} is being changed by others all the time")))

@@ -1,7 +1,7 @@
 //! Objects of the bucket: reading, listing, and writing on conditions.
 
 use std::cell::{Cell, RefCell};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use aws_credential_types::Credentials;
 use dcd_plugin_sdk::http::{Client, Request, Response};
@@ -17,7 +17,9 @@ use crate::{layout, sign};
 /// How often a request is sent while the server is busy or does not answer; the runner then tries the whole call again.
 const ATTEMPTS: u32 = 3;
 /// How often a write is tried again that the server was still busy with for another.
-const CONFLICTS: u64 = 8;
+const CONFLICTS: u32 = 8;
+/// The longest pause before a write is tried again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 /// The most that an object may have.
 const LARGEST: usize = 64 << 20;
 /// The most that one list names.
@@ -164,11 +166,12 @@ impl Store {
 
     fn write(&self, key: &str, body: &[u8], condition: Condition<'_>) -> Result<Option<String>, Error> {
         let request = self.put(key, body, condition);
-        for turn in 1..=CONFLICTS {
+        let mut backoff = Backoff::new();
+        for _ in 0..CONFLICTS {
             match self.written(key, &self.send(&request)?)? {
                 Written::Done(etag) => return Ok(Some(etag)),
                 Written::Refused => return Ok(None),
-                Written::Busy => pause(turn)?,
+                Written::Busy => backoff.wait()?,
             }
         }
         Err(Error::unavailable(format!("{} is busy with other writes of {key}", self.place.origin)))
@@ -399,11 +402,37 @@ fn milliseconds(time: SystemTime) -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Waits for others that write the same object; longer at each turn, and never as long as they do.
-pub(crate) fn pause(turn: u64) -> Result<(), Error> {
-    let most = (10 << turn.min(6)) + 10;
-    std::thread::sleep(Duration::from_millis(number()? % most));
-    Ok(())
+/// Waiting for others that write the same object.
+///
+/// For as long as some tries take, so that few try at once however many there are and however slow the store is. Not longer
+/// the more tries were lost: then those that come last, and have lost none, would always be first.
+#[derive(Debug)]
+pub(crate) struct Backoff {
+    tried: Instant,
+    losses: u32,
+}
+
+impl Backoff {
+    /// The first try begins.
+    pub(crate) fn new() -> Self {
+        Self { tried: Instant::now(), losses: 0 }
+    }
+
+    /// A try was lost to another writer.
+    pub(crate) fn wait(&mut self) -> Result<(), Error> {
+        let most = longest(self.tried.elapsed(), self.losses);
+        let nanoseconds = u64::try_from(most.as_nanos()).unwrap_or(u64::MAX).max(1);
+        std::thread::sleep(Duration::from_nanos(number()? % nanoseconds));
+        self.losses += 1;
+        self.tried = Instant::now();
+        Ok(())
+    }
+}
+
+/// The longest pause after a try that took so long.
+fn longest(took: Duration, losses: u32) -> Duration {
+    // One may be the other of two; with a second loss there are many.
+    took.saturating_mul(if losses == 0 { 2 } else { 8 }).min(LONGEST_PAUSE)
 }
 
 fn number() -> Result<u64, Error> {
@@ -450,5 +479,12 @@ mod tests {
     #[test]
     fn a_query_is_escaped() {
         assert_eq!(escaped("a/b~c+ ="), "a%2Fb~c%2B%20%3D");
+    }
+
+    #[test]
+    fn a_pause_is_as_long_as_some_tries() {
+        let took = Duration::from_millis(20);
+        assert_eq!([0, 1, 9].map(|losses| longest(took, losses).as_millis()), [40, 160, 160]);
+        assert_eq!(longest(Duration::from_secs(1), 1), LONGEST_PAUSE);
     }
 }
