@@ -1,33 +1,43 @@
 //! Giving numbers.
 //!
 //! A number is given by making `builds/<component>/<n>`, which the store lets one writer do only. A writer tries the number
-//! after the highest that it knows of, then the next and the next, so there is never a gap.
+//! after the highest that it knows of, and goes on to the next that is free when it is taken, so there is never a gap.
 //!
-//! Before that it writes down, under the run's id, which number it begins after. Whoever begins the run again looks from
-//! there on: so a run whose number was given, but never heard of, gets it again, and no second one.
+//! Before each try it writes down, under the run's id, which number it tries. So a run has that number or none; whoever
+//! begins it again looks whose it is, and tries no other before it knows that it is another's. A run whose number was given,
+//! but never heard of, gets it again, and no second one.
 
 use dcd_plugin_sdk::history::{Grant, NewBuild};
-use dcd_plugin_sdk::{Error, Help as _, log, serde_json};
+use dcd_plugin_sdk::{Error, log};
 use serde::{Deserialize, Serialize};
 
-use crate::document::{self, Change, Version};
+use crate::document::{self, Change, Document, Version};
 use crate::index::{self, Index};
-use crate::layout;
 use crate::record::{Held, Record};
 use crate::settle::thaw;
-use crate::store::{Store, pause};
-
-/// How many records are looked at together for a run that was begun before.
-const WINDOW: u64 = 16;
+use crate::store::{Backoff, Store};
+use crate::{layout, store};
 
 /// What is kept under a run's id.
-#[derive(Debug, Serialize, Deserialize)]
-#[allow(clippy::struct_field_names, reason = "they are the names of the fields that are kept")]
+// As people know it.
+#[allow(clippy::struct_field_names)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Run {
     component: String,
     run_id: String,
-    /// Its number is higher.
-    after: u64,
+    /// The number that it has, or tries to have.
+    number: u64,
+    stamp: String,
+}
+
+impl Document for Run {
+    fn stamp(&self) -> &str {
+        &self.stamp
+    }
+
+    fn set_stamp(&mut self, stamp: String) {
+        self.stamp = stamp;
+    }
 }
 
 /// Begins a build, or takes one over that was begun.
@@ -41,8 +51,8 @@ pub(crate) fn begin(store: &Store, new: &NewBuild) -> Result<(Grant, Version<Rec
         Some(index) => index.document.highest,
         None => highest(store, &new.component)?,
     };
-    let (after, is_new) = register(store, new, highest)?;
-    let version = claim(store, new, after + 1, is_new)?;
+    let (run, is_new) = register(store, new, highest + 1)?;
+    let version = claim(store, new, run, is_new)?;
     let number = version.document.number;
     if number > highest
         && let Err(error) = note(store, new, index, number)
@@ -62,59 +72,85 @@ fn highest(store: &Store, component: &str) -> Result<u64, Error> {
     Ok(listed.last().and_then(|object| layout::number_of(&object.key)).unwrap_or(0))
 }
 
-/// Writes down after which number the run is looked for; what was written first counts. Whether it was this.
-fn register(store: &Store, new: &NewBuild, after: u64) -> Result<(u64, bool), Error> {
+/// Writes down which number the run tries first, unless it was begun before. Whether it was not.
+fn register(store: &Store, new: &NewBuild, number: u64) -> Result<(Version<Run>, bool), Error> {
     let key = layout::run(&new.component, &new.run_id);
-    let run = Run { component: new.component.clone(), run_id: new.run_id.clone(), after };
-    if store.create(&key, &serde_json::to_vec(&run)?)?.is_some() {
-        return Ok((after, true));
+    let run =
+        Run { component: new.component.clone(), run_id: new.run_id.clone(), number, stamp: store::random()? };
+    if let Some(etag) = store.create(&key, &document::to_json(&run)?)? {
+        return Ok((Version { document: run, etag }, true));
     }
-    let object =
-        store.get(&key)?.ok_or_else(|| Error::unavailable(format!("{key} is there, and cannot be read")))?;
-    let run: Run = serde_json::from_slice(&object.bytes).context(format!("{key} is damaged"))?;
-    Ok((run.after, false))
+    let there = document::read(store, &key)?;
+    let there = there.ok_or_else(|| Error::unavailable(format!("{key} is there, and cannot be read")))?;
+    Ok((there, false))
 }
 
-/// Takes the first number from this one on that nobody has; or the build over that the run has already.
-fn claim(store: &Store, new: &NewBuild, mut first: u64, is_new: bool) -> Result<Version<Record>, Error> {
-    let mut record = Record::new(new, first, store.now())?;
-    for turn in 0.. {
-        // A run that was begun before may have any of the numbers that are taken; and so may this one, whose earlier try was
-        // carried out though its answer was lost.
-        if turn > 0 || !is_new {
-            match find(store, new, first)? {
-                Ok(free) => record.number = free,
-                Err(version) if version.document.lease == record.lease => return Ok(version),
-                Err(version) => return take_over(store, new, version),
-            }
-        }
-        let key = layout::build(&new.component, record.number);
-        if let Some(etag) = store.create(&key, &document::to_json(&record)?)? {
+/// Takes the number that is written down for the run, or the next that is free; or the build over that the run has already.
+fn claim(
+    store: &Store,
+    new: &NewBuild,
+    mut run: Version<Run>,
+    is_new: bool,
+) -> Result<Version<Record>, Error> {
+    let mut record = Record::new(new, run.document.number, store.now())?;
+    // Whether nobody can have tried this number for this run.
+    let mut is_untried = is_new;
+    let mut backoff = Backoff::new();
+    loop {
+        record.number = run.document.number;
+        if is_untried
+            && let Some(etag) =
+                store.create(&layout::build(&new.component, record.number), &document::to_json(&record)?)?
+        {
             return Ok(Version { document: record, etag });
         }
-        first = record.number;
-        // Many begin at once: so not all at the same moment again.
-        pause(turn)?;
-    }
-    Err(Error::unavailable("there is no number left"))
-}
-
-/// The build that the run has, among those from this number on; else the first number that is free.
-fn find(store: &Store, new: &NewBuild, mut first: u64) -> Result<Result<u64, Version<Record>>, Error> {
-    let mut window = 1;
-    loop {
-        let numbers = first..first + window;
-        let keys: Vec<_> = numbers.clone().map(|number| layout::build(&new.component, number)).collect();
-        for ((number, key), object) in numbers.zip(&keys).zip(store.get_all(&keys)?) {
-            let Some(object) = object else { return Ok(Ok(number)) };
-            let version: Version<Record> = document::parse(key, object)?;
-            if version.document.run_id == new.run_id {
-                return Ok(Err(version));
+        let (there, next) = look(store, new, record.number)?;
+        match there {
+            None => is_untried = true,
+            // That it is there may be due to an earlier try of this very call, whose answer was lost.
+            Some(version) if version.document.run_id == new.run_id => {
+                let is_ours = version.document.lease == record.lease;
+                return if is_ours { Ok(version) } else { take_over(store, new, version) };
+            }
+            Some(_) => {
+                // Many begin at once: so not all at the same moment again.
+                backoff.wait()?;
+                (is_untried, run) = try_next(store, new, run, next)?;
             }
         }
-        first += window;
-        window = (window * 2).min(WINDOW);
     }
+}
+
+/// Who has a number, and which may be free after it.
+fn look(store: &Store, new: &NewBuild, number: u64) -> Result<(Option<Version<Record>>, u64), Error> {
+    let keys = [layout::build(&new.component, number), layout::component(&new.component)];
+    let mut objects = store.get_all(&keys)?.into_iter();
+    let there = objects.next().flatten().map(|object| document::parse(&keys[0], object)).transpose()?;
+    let index =
+        objects.next().flatten().map(|object| document::parse::<Index>(&keys[1], object)).transpose()?;
+    let highest = index.map_or(0, |index| index.document.highest);
+    Ok((there, number.max(highest) + 1))
+}
+
+/// Writes down that the run tries another number, as the one that it tried is another's. Whether this call wrote it: or
+/// another instance begins the same run.
+fn try_next(
+    store: &Store,
+    new: &NewBuild,
+    run: Version<Run>,
+    next: u64,
+) -> Result<(bool, Version<Run>), Error> {
+    let key = layout::run(&new.component, &new.run_id);
+    let tried = run.document.number;
+    let decide = |run: &mut Run| {
+        if run.number != tried {
+            return Ok(Change::Leave(false));
+        }
+        run.number = next;
+        Ok(Change::Write(true))
+    };
+    let updated = document::update(store, &key, Some(run), None, decide)?;
+    updated.ok_or_else(|| Error::not_found(format!("{key} is gone")))
 }
 
 /// Gives a new lease of a build that was begun before.

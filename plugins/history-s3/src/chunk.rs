@@ -63,22 +63,28 @@ pub(crate) fn split(events: &[Event], first: u64, before: Vec<u8>) -> Result<Vec
     Ok(parts)
 }
 
-/// Reads the events `first..next` of a chunk's lines. There may be more lines, which do not count.
-pub(crate) fn events(key: &str, text: &[u8], first: u64, next: u64) -> Result<Vec<Event>, Error> {
-    let text =
-        std::str::from_utf8(text).map_err(|error| Error::other(format!("{key} is damaged: {error}")))?;
-    let wanted = usize::try_from(next - first).unwrap_or(usize::MAX);
-    let events: Vec<_> = text
-        .split_terminator('\n')
-        .take(wanted)
-        .enumerate()
-        .map(|(index, text)| line::read(text).context(format!("{key}, line {}", index + 1)))
-        .collect::<Result<_, _>>()?;
-    if events.iter().map(|event| event.seq).eq(first..next) {
-        Ok(events)
-    } else {
-        Err(Error::other(format!("{key} does not hold the events {first} to {}", next.saturating_sub(1))))
+/// Reads the events `from..next` of a chunk's lines, which begin with event `first`, one after the other. There may be more
+/// lines, which do not count.
+pub(crate) fn events<'a>(
+    key: &'a str,
+    text: &'a [u8],
+    (first, from, next): (u64, u64, u64),
+) -> impl Iterator<Item = Result<Event, Error>> + 'a {
+    let mut lines = text.split(|byte| *byte == b'\n');
+    // So that a page from the middle costs no more than what is on it.
+    let before = usize::try_from(from.saturating_sub(first)).unwrap_or(usize::MAX);
+    if let Some(last) = before.checked_sub(1) {
+        lines.nth(last);
     }
+    (first.max(from)..next).map(move |seq| {
+        let line = lines.next().and_then(|line| std::str::from_utf8(line).ok()).unwrap_or_default();
+        let event = line::read(line).context(format!("{key}, event {seq}, is damaged"))?;
+        if event.seq == seq {
+            Ok(event)
+        } else {
+            Err(Error::other(format!("{key} has event {} in the place of {seq}", event.seq)))
+        }
+    })
 }
 
 pub(crate) fn compress(text: &[u8]) -> Result<Vec<u8>, Error> {
@@ -113,9 +119,11 @@ mod tests {
         assert_eq!((parts.len(), parts[0].first, parts[0].next), (1, 3, 9));
         assert_eq!(parts[0].steps, ["one", "two"]);
         let text = decompress("k", &compress(&parts[0].text)?)?;
-        assert_eq!(events("k", &text, 3, 9)?, list);
-        assert_eq!(events("k", &text, 3, 5)?, list[..2], "lines that do not count");
-        assert!(events("k", &text, 3, 10).is_err() && events("k", &text, 4, 9).is_err());
+        let read = |range| events("k", &text, range).collect::<Result<Vec<_>, _>>();
+        assert_eq!(read((3, 0, 9))?, list);
+        assert_eq!(read((3, 3, 5))?, list[..2], "lines that do not count");
+        assert_eq!(read((3, 6, 8))?, list[3..5]);
+        assert!(read((3, 3, 10)).is_err() && read((4, 4, 9)).is_err());
         assert!(decompress("k", b"no gzip").is_err());
         Ok(())
     }

@@ -166,16 +166,16 @@ pub(crate) fn credentials(
     // Line breaks at the end, as files have them, belong to no key.
     let clean = |text: String| text.trim_end_matches(['\r', '\n']).to_owned();
     let given = |name: &str| variable(name).map(clean).filter(|value| !value.is_empty());
-    let pair = (given("AWS_ACCESS_KEY_ID"), given("AWS_SECRET_ACCESS_KEY"));
-    let (key, secret, token) = if let (Some(key), Some(secret)) = pair {
-        (key, secret, given("AWS_SESSION_TOKEN"))
-    } else {
-        let key = secret_of("AWS_ACCESS_KEY_ID").map(clean)?;
-        let secret = secret_of("AWS_SECRET_ACCESS_KEY").map(clean)?;
-        let needs_token = config.session_token.unwrap_or_else(|| key.starts_with(TEMPORARY));
-        let token = if needs_token { Some(secret_of("AWS_SESSION_TOKEN").map(clean)?) } else { None };
-        (key, secret, token)
-    };
+    let (key, secret, token) =
+        if let (Some(key), Some(secret)) = (given("AWS_ACCESS_KEY_ID"), given("AWS_SECRET_ACCESS_KEY")) {
+            (key, secret, given("AWS_SESSION_TOKEN"))
+        } else {
+            let key = secret_of("AWS_ACCESS_KEY_ID").map(clean)?;
+            let secret = secret_of("AWS_SECRET_ACCESS_KEY").map(clean)?;
+            let needs_token = config.session_token.unwrap_or_else(|| key.starts_with(TEMPORARY));
+            let token = if needs_token { Some(secret_of("AWS_SESSION_TOKEN").map(clean)?) } else { None };
+            (key, secret, token)
+        };
     if key.is_empty() || secret.is_empty() {
         return Err(Error::denied("the secret AWS_ACCESS_KEY_ID or AWS_SECRET_ACCESS_KEY is empty"));
     }

@@ -5,10 +5,10 @@ use dcd_plugin_sdk::{Error, Help as _, serde_json};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::store::{Object, Store, pause, random};
+use crate::store::{Backoff, Object, Store, random};
 
 /// How often a change is tried while others write, too.
-const TURNS: u64 = 16;
+const TURNS: u32 = 16;
 
 /// What such an object holds.
 pub(crate) trait Document: Clone + Serialize + DeserializeOwned {
@@ -62,7 +62,8 @@ pub(crate) fn update<D: Document, T>(
     mut decide: impl FnMut(&mut D) -> Result<Change<T>, Error>,
 ) -> Result<Option<(T, Version<D>)>, Error> {
     let mut read_anew = None;
-    for turn in 1..=TURNS {
+    let mut backoff = Backoff::new();
+    for turn in 0..TURNS {
         let old = known.take();
         let may_be_old = old.is_some();
         let (mut document, etag) = match (old.or(read_anew.take()), new) {
@@ -93,8 +94,9 @@ pub(crate) fn update<D: Document, T>(
         if let Some(etag) = written {
             return Ok(Some((answer, Version { document, etag })));
         }
-        if turn > 1 {
-            pause(turn)?;
+        // What the quicker writer did may be all that was wanted.
+        if turn > 0 {
+            backoff.wait()?;
         }
         // It may be there all the same: the answer to an earlier try was lost.
         match read::<D>(store, key)? {

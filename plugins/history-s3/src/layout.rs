@@ -23,7 +23,7 @@ pub(crate) fn component_of(key: &str) -> Option<String> {
     decode(key.strip_prefix(COMPONENTS)?)
 }
 
-/// From which number on a run looked for its own.
+/// Which number a run has, or tries to have.
 pub(crate) fn run(component: &str, run_id: &str) -> String {
     format!("runs/{}/{}", encode(component), encode(run_id))
 }

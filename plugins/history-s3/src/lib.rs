@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! <prefix>/components/<component>               its highest number, and which of its builds are in segments
-//!          runs/<component>/<run id>            after which number a run looked for its own
+//!          runs/<component>/<run id>            which number a run has, or tries to have
 //!          builds/<component>/<number>          a build's record; being there gives the number
 //!          events/<component>/<number>/<chunk>  its events, compressed lines of JSON
 //!          segments/<component>/<number>        the records of 500 builds, for lists
@@ -56,6 +56,7 @@ pub struct HistoryS3 {
     store: Store,
     /// The build that this instance writes.
     open: RefCell<Option<Open>>,
+    read: RefCell<read::Last>,
 }
 
 impl fmt::Debug for HistoryS3 {
@@ -73,7 +74,8 @@ impl HistoryBackend for HistoryS3 {
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let place = Place::new(&config, variable)?;
         let credentials = config::credentials(&config, variable)?;
-        Ok(Self { store: Store::new(place, credentials), open: RefCell::new(None) })
+        let store = Store::new(place, credentials);
+        Ok(Self { store, open: RefCell::new(None), read: RefCell::default() })
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -154,7 +156,7 @@ impl HistoryBackend for HistoryS3 {
         limit: u32,
     ) -> Result<EventPage, Error> {
         let record = self.record(&build)?.ok_or_else(|| missing(&build))?;
-        read::events(&self.store, &record, step, from_seq, limit)
+        read::events(&self.store, &mut self.read.borrow_mut(), &record, step, from_seq, limit)
     }
 
     fn prune_output(&self, build: BuildId) -> Result<u64, Error> {

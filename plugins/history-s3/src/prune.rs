@@ -8,13 +8,13 @@ use dcd_plugin_sdk::history::{BuildId, prune};
 
 use crate::document::{self, Change};
 use crate::record::{Chunk, Held, Record};
-use crate::store::{Object, Store, pause};
+use crate::store::{Backoff, Object, Store};
 use crate::{chunk, layout, settle, write};
 
 /// How many chunks are in memory at once.
 const WINDOW: usize = 8;
 /// How often a chunk is rewritten that others write, too.
-const TURNS: u64 = 8;
+const TURNS: u32 = 8;
 
 /// Drops output. Answers how many bytes.
 pub(crate) fn output(store: &Store, id: &BuildId) -> Result<u64, Error> {
@@ -78,13 +78,16 @@ fn rewrite(store: &Store, record: &Record, chunks: &[Chunk]) -> Result<u64, Erro
 }
 
 fn rewrite_one(store: &Store, chunk: &Chunk, key: &str, mut object: Option<Object>) -> Result<u64, Error> {
-    for turn in 1..=TURNS {
+    let mut backoff = Backoff::new();
+    for _ in 0..TURNS {
         let Some(Object { bytes, etag }) = object else {
             return Err(Error::not_found(format!("{key}, with events of the build, is gone")));
         };
         let text = chunk::decompress(key, &bytes)?;
-        let mut events = chunk::events(key, &text, chunk.first, chunk.next)?;
-        let has_more = text.split(|byte| *byte == b'\n').count() > events.len() + 1;
+        let range = (chunk.first, chunk.first, chunk.next);
+        let mut events = chunk::events(key, &text, range).collect::<Result<Vec<_>, _>>()?;
+        let has_more =
+            text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count() > events.len();
         let dropped: u64 = events.iter_mut().map(prune).sum();
         if dropped == 0 && !has_more {
             return Ok(0);
@@ -94,7 +97,7 @@ fn rewrite_one(store: &Store, chunk: &Chunk, key: &str, mut object: Option<Objec
         if store.replace(key, &chunk::compress(&lines)?, &etag)?.is_some() {
             return Ok(dropped);
         }
-        pause(turn)?;
+        backoff.wait()?;
         object = store.get(key)?;
     }
     Err(Error::unavailable(format!("{key} is being changed by others all the time")))

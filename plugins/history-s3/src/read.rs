@@ -11,9 +11,20 @@ use crate::write;
 /// The most that one page carries, so that a page of large events fits into a call.
 const PAGE: u64 = 4 << 20;
 
+/// The chunk that was read last, as pages of events are shorter than chunks.
+#[derive(Debug, Default)]
+pub(crate) struct Last {
+    key: String,
+    /// What the record said of it: with another length it has grown, and when output was dropped it is another.
+    bytes: u64,
+    pruned_to: Option<u64>,
+    text: Vec<u8>,
+}
+
 /// Reads a page of events, with as few chunks as hold them.
 pub(crate) fn events(
     store: &Store,
+    last: &mut Last,
     record: &Record,
     step: Option<&str>,
     from_seq: u64,
@@ -22,13 +33,22 @@ pub(crate) fn events(
     let limit = limit.max(1) as usize;
     let (chunks, end) = chosen(record, step, from_seq, limit as u64);
     let keys: Vec<_> = chunks.iter().map(|chunk| write::key(record, chunk.first, &chunk.name)).collect();
+    let is_known = chunks.first().zip(keys.first()).is_some_and(|(chunk, key)| {
+        (&last.key, last.bytes, last.pruned_to) == (key, chunk.bytes, record.pruned_to)
+    });
+    let mut objects = store.get_all(&keys[usize::from(is_known)..])?.into_iter();
     let (mut items, mut bytes) = (Vec::new(), 0);
-    for ((chunk, key), object) in chunks.iter().zip(&keys).zip(store.get_all(&keys)?) {
-        let object =
-            object.ok_or_else(|| Error::not_found(format!("{key}, with events of the build, is gone")))?;
-        let text = chunk::decompress(key, &object.bytes)?;
-        for event in chunk::events(key, &text, chunk.first, chunk.next)? {
-            if event.seq < from_seq || (step.is_some() && step != event.step.as_deref()) {
+    for (index, (chunk, key)) in chunks.iter().zip(&keys).enumerate() {
+        if index > 0 || !is_known {
+            let object = objects.next().flatten();
+            let object = object
+                .ok_or_else(|| Error::not_found(format!("{key}, with events of the build, is gone")))?;
+            let text = chunk::decompress(key, &object.bytes)?;
+            *last = Last { key: key.clone(), bytes: chunk.bytes, pruned_to: record.pruned_to, text };
+        }
+        for event in chunk::events(key, &last.text, (chunk.first, from_seq, chunk.next)) {
+            let event = event?;
+            if step.is_some() && step != event.step.as_deref() {
                 continue;
             }
             if items.len() >= limit || bytes >= PAGE {

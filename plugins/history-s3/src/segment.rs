@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use dcd_plugin_sdk::{Error, Help as _, serde_json};
 
 use crate::record::Entry;
-use crate::store::{Store, pause};
+use crate::store::{Backoff, Store};
 use crate::{chunk, layout};
 
 /// How often a change is tried while others make theirs.
-const TURNS: u64 = 16;
+const TURNS: u32 = 16;
 
 /// The builds of a segment's object.
 pub(crate) fn read(key: &str, bytes: &[u8]) -> Result<Vec<Entry>, Error> {
@@ -31,7 +31,8 @@ pub(crate) fn write<'a>(entries: impl Iterator<Item = &'a Entry>) -> Result<Vec<
 /// Puts builds into a segment, or in place of what it has of them. What is newer there stays.
 pub(crate) fn merge(store: &Store, component: &str, segment: u64, entries: &[Entry]) -> Result<(), Error> {
     let key = layout::segment(component, segment);
-    for turn in 1..=TURNS {
+    let mut backoff = Backoff::new();
+    for _ in 0..TURNS {
         let object = store.get(&key)?;
         let mut all = BTreeMap::new();
         if let Some(object) = &object {
@@ -55,7 +56,7 @@ pub(crate) fn merge(store: &Store, component: &str, segment: u64, entries: &[Ent
         if written.is_some() {
             return Ok(());
         }
-        pause(turn)?;
+        backoff.wait()?;
     }
     Err(Error::unavailable(format!("{key} is being changed by others all the time")))
 }

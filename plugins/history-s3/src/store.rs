@@ -1,7 +1,7 @@
 //! Objects of the bucket: reading, listing, and writing on conditions.
 
 use std::cell::{Cell, RefCell};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use aws_credential_types::Credentials;
 use dcd_plugin_sdk::http::{Client, Request, Response};
@@ -17,7 +17,9 @@ use crate::{layout, sign};
 /// How often a request is sent while the server is busy or does not answer; the runner then tries the whole call again.
 const ATTEMPTS: u32 = 3;
 /// How often a write is tried again that the server was still busy with for another.
-const CONFLICTS: u64 = 8;
+const CONFLICTS: u32 = 8;
+/// The longest pause before a write is tried again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 /// The most that an object may have.
 const LARGEST: usize = 64 << 20;
 /// The most that one list names.
@@ -61,6 +63,16 @@ struct ListBucketResult {
     next_continuation_token: Option<String>,
     #[serde(default)]
     contents: Vec<Listed>,
+}
+
+/// What came of a write on a condition.
+enum Written {
+    /// It is done; the object's new tag.
+    Done(String),
+    /// The condition did not hold.
+    Refused,
+    /// Another write of the object is under way.
+    Busy,
 }
 
 /// On which condition an object is written.
@@ -139,8 +151,9 @@ impl Store {
             .iter()
             .zip(answers)
             .map(|((key, body), answer)| match self.written(key, &answer?)? {
-                Some(written) => Ok(written),
-                None => self.write(key, body, Condition::Absent),
+                Written::Done(etag) => Ok(Some(etag)),
+                Written::Refused => Ok(None),
+                Written::Busy => self.write(key, body, Condition::Absent),
             })
             .collect()
     }
@@ -153,11 +166,13 @@ impl Store {
 
     fn write(&self, key: &str, body: &[u8], condition: Condition<'_>) -> Result<Option<String>, Error> {
         let request = self.put(key, body, condition);
-        for turn in 1..=CONFLICTS {
-            if let Some(written) = self.written(key, &self.send(&request)?)? {
-                return Ok(written);
+        let mut backoff = Backoff::new();
+        for _ in 0..CONFLICTS {
+            match self.written(key, &self.send(&request)?)? {
+                Written::Done(etag) => return Ok(Some(etag)),
+                Written::Refused => return Ok(None),
+                Written::Busy => backoff.wait()?,
             }
-            pause(turn)?;
         }
         Err(Error::unavailable(format!("{} is busy with other writes of {key}", self.place.origin)))
     }
@@ -171,14 +186,13 @@ impl Store {
         }
     }
 
-    /// What came of a write: a tag, or none when the condition did not hold. None: to be tried again.
-    #[allow(clippy::option_option, reason = "not tried and not held are two things")]
-    fn written(&self, key: &str, response: &Response) -> Result<Option<Option<String>>, Error> {
+    /// What came of a write.
+    fn written(&self, key: &str, response: &Response) -> Result<Written, Error> {
         match (response.status(), Refusal::of(response).code.as_str()) {
-            (200 | 201 | 204, _) => Ok(Some(Some(etag(response)))),
+            (200 | 201 | 204, _) => Ok(Written::Done(etag(response))),
             // There is nothing that could have the tag.
-            (412, _) | (404, "NoSuchKey") => Ok(Some(None)),
-            (409, _) => Ok(None),
+            (412, _) | (404, "NoSuchKey") => Ok(Written::Refused),
+            (409, _) => Ok(Written::Busy),
             _ => Err(answer::error(&self.place, Doing::Write, key, response)),
         }
     }
@@ -249,12 +263,12 @@ impl Store {
 
     fn understand_proof(&self, response: &Response) -> Result<(), Error> {
         match self.written(layout::PROOF, response)? {
-            // It is refused, or so far in other hands that it is.
-            Some(None) | None => {}
+            // So the store looks who else writes.
+            Written::Refused | Written::Busy => {}
             // The first in this bucket; or a store that overwrites.
-            Some(Some(_)) => {
+            Written::Done(_) => {
                 let again = self.send(&self.proof())?;
-                if self.written(layout::PROOF, &again)?.flatten().is_some() {
+                if matches!(self.written(layout::PROOF, &again)?, Written::Done(_)) {
                     let why = "an object was made twice with `If-None-Match: *`";
                     return Err(answer::not_conditional(&self.place, why));
                 }
@@ -371,9 +385,12 @@ fn etag(response: &Response) -> String {
     response.header_value("etag").unwrap_or_default().to_owned()
 }
 
-#[allow(clippy::case_sensitive_file_extension_comparisons, reason = "the names are our own")]
 fn content_type(key: &str) -> &'static str {
-    if key.ends_with(".gz") { "application/gzip" } else { "application/json" }
+    if std::path::Path::new(key).extension().is_some_and(|end| end == "gz") {
+        "application/gzip"
+    } else {
+        "application/json"
+    }
 }
 
 fn local() -> u64 {
@@ -385,11 +402,37 @@ fn milliseconds(time: SystemTime) -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Waits for others that write the same object; longer at each turn, and never as long as they do.
-pub(crate) fn pause(turn: u64) -> Result<(), Error> {
-    let most = (10 << turn.min(6)) + 10;
-    std::thread::sleep(Duration::from_millis(number()? % most));
-    Ok(())
+/// Waiting for others that write the same object.
+///
+/// For as long as some tries take, so that few try at once however many there are and however slow the store is. Not longer
+/// the more tries were lost: then those that come last, and have lost none, would always be first.
+#[derive(Debug)]
+pub(crate) struct Backoff {
+    tried: Instant,
+    losses: u32,
+}
+
+impl Backoff {
+    /// The first try begins.
+    pub(crate) fn new() -> Self {
+        Self { tried: Instant::now(), losses: 0 }
+    }
+
+    /// A try was lost to another writer.
+    pub(crate) fn wait(&mut self) -> Result<(), Error> {
+        let most = longest(self.tried.elapsed(), self.losses);
+        let nanoseconds = u64::try_from(most.as_nanos()).unwrap_or(u64::MAX).max(1);
+        std::thread::sleep(Duration::from_nanos(number()? % nanoseconds));
+        self.losses += 1;
+        self.tried = Instant::now();
+        Ok(())
+    }
+}
+
+/// The longest pause after a try that took so long.
+fn longest(took: Duration, losses: u32) -> Duration {
+    // One may be the other of two; with a second loss there are many.
+    took.saturating_mul(if losses == 0 { 2 } else { 8 }).min(LONGEST_PAUSE)
 }
 
 fn number() -> Result<u64, Error> {
@@ -436,5 +479,12 @@ mod tests {
     #[test]
     fn a_query_is_escaped() {
         assert_eq!(escaped("a/b~c+ ="), "a%2Fb~c%2B%20%3D");
+    }
+
+    #[test]
+    fn a_pause_is_as_long_as_some_tries() {
+        let took = Duration::from_millis(20);
+        assert_eq!([0, 1, 9].map(|losses| longest(took, losses).as_millis()), [40, 160, 160]);
+        assert_eq!(longest(Duration::from_secs(1), 1), LONGEST_PAUSE);
     }
 }

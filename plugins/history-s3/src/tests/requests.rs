@@ -37,8 +37,12 @@ fn a_build_takes_few_requests() -> Tested {
     assert_eq!(bucket.requests().len(), 1, "to look up");
     store.read_events(build(), None, 0, 100)?;
     assert_eq!(bucket.requests().len(), 2, "to read a page");
+    store.read_events(build(), None, 3, 100)?;
+    assert_eq!(bucket.requests().len(), 1, "to read on in the same chunk");
     store.prune_output(build())?;
     assert_eq!(bucket.requests().len(), 6, "to prune a build of one chunk");
+    bucket.open()?.begin_build(new_build("other", "a", 1))?;
+    assert_eq!(bucket.requests().len(), 7, "to begin the first of a component");
     store.acquire_lock("prod", "1", "anna", 1000)?;
     assert_eq!(bucket.requests().len(), 2, "to lock");
     store.check()?;
