@@ -2,6 +2,7 @@
 #
 #   docker build -t dcd .
 #   docker build -t dcd-plugins --target plugins .
+#   docker build -t dcd-plugins --target plugins --build-arg PLUGINS="-p http -p history-s3" .    # these two
 #
 # RUST_IMAGE is any image with rustup's Rust 1.95 and a C compiler for musl: rust:1.95-alpine
 # as it is, or a Debian-like one with musl-tools and clang (scripts/docker/rust-image makes one).
@@ -20,9 +21,10 @@ COPY plugin-sdk /src/plugin-sdk
 COPY Cargo.toml /src/
 COPY runner/Cargo.toml /src/runner/
 COPY plugins /src/plugins
+ARG PLUGINS="--workspace --exclude fixture --exclude fixture-history --exclude fixture-observer"
 # A file is called as the plugin is.
 RUN mkdir -p /src/runner/src && touch /src/runner/src/lib.rs && echo 'fn main() {}' >/src/runner/src/main.rs \
- && cargo build --release --locked --target wasm32-wasip2 --workspace --exclude 'fixture*' \
+ && cargo build --release --locked --target wasm32-wasip2 ${PLUGINS} \
  && mkdir /dcd-plugins \
  && for file in target/wasm32-wasip2/release/*.wasm; do \
       install -m 644 "$file" "/dcd-plugins/$(basename "$file" | tr _ -)"; \

@@ -21,9 +21,6 @@ container_tests='binary(/^(e2e|identity)$/)'
 # Those that need the servers of scripts/servers.
 # shellcheck disable=SC2034  # for the scripts that source this
 server_tests='(binary(/^backends$/) and not test(/^history_dir::/))'
-# Of them, those that are run by hand: their servers take minutes to build or are too slow for every change.
-# shellcheck disable=SC2034  # for the scripts that source this
-slow_server_tests='(binary(/^backends$/) and test(/^(s3|dynamodb)::/))'
 
 say() { printf '%s: %s\n' "$name" "$*" >&2; }
 die() {
