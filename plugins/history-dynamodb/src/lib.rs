@@ -19,7 +19,6 @@
 
 mod begin;
 mod chunk;
-mod clock;
 mod fault;
 mod item;
 mod keys;
@@ -33,7 +32,6 @@ mod read;
 mod record;
 mod request;
 mod settings;
-mod sign;
 mod table;
 mod write;
 

@@ -2,18 +2,18 @@
 
 use std::cell::Cell;
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use dcd_plugin_sdk::http::{self, Client};
 use dcd_plugin_sdk::{Error, Fault, Help as _, log};
 use serde_json::{Value, json};
+use shared::aws::{self, Credentials, Service};
+use shared::clock::{Clock, local};
 
-use crate::clock::Clock;
 use crate::fault::{Refusal, Remedy};
 use crate::item::{Item, Key};
 use crate::request::Request;
 use crate::settings::Settings;
-use crate::sign::{self, Credentials, Unsigned};
 
 /// How often a request is sent that may work in a moment, and the first pause; each one after is twice as long, or less.
 const TRIES: u32 = 5;
@@ -175,7 +175,7 @@ impl Table {
         let (mut pause, mut tries) = (FIRST_PAUSE, 1);
         loop {
             let ahead = self.clock.get().ahead();
-            let answer = self.send_once(operation, body);
+            let answer = self.send_once(self.signed(operation, body)?);
             let again = tries < TRIES
                 && match &answer {
                     Ok(Ok(_)) => false,
@@ -197,20 +197,16 @@ impl Table {
         }
     }
 
-    fn send_once(&self, operation: &str, body: &[u8]) -> Result<Result<Value, Refusal>, http::Error> {
-        let target = format!("DynamoDB_20120810.{operation}");
-        let endpoint = &self.settings.endpoint;
-        let unsigned = Unsigned {
-            host: endpoint.authority(),
-            region: &self.settings.region,
-            target: &target,
-            body,
-            at: self.clock.get().at(local()),
-        };
-        let mut request = http::Request::post(format!("{}/", endpoint.origin())).body(body);
-        for (name, value) in sign::headers(unsigned, &self.credentials) {
-            request = request.header(name, value);
-        }
+    fn signed(&self, operation: &str, body: &[u8]) -> Result<http::Request, Error> {
+        let request = http::Request::post(format!("{}/", self.settings.endpoint.origin()))
+            .header("content-type", "application/x-amz-json-1.0")
+            .header("x-amz-target", format!("DynamoDB_20120810.{operation}"))
+            .body(body);
+        let service = (Service::DynamoDb, self.settings.region.as_str());
+        aws::signed(&request, &self.credentials, service, self.clock.get().at(local()))
+    }
+
+    fn send_once(&self, request: http::Request) -> Result<Result<Value, Refusal>, http::Error> {
         let answer = self.listen(request)?;
         if answer.status() == 200 {
             return answer.json().map(Ok);
@@ -222,12 +218,9 @@ impl Table {
     fn listen(&self, request: http::Request) -> Result<http::Response, http::Error> {
         let sent = local();
         let answer = self.http.send(request)?;
-        if let Some(date) = answer.header_value("date").and_then(|date| httpdate::parse_http_date(date).ok())
-        {
-            let mut clock = self.clock.get();
-            clock.hear(milliseconds(date), sent, local());
-            self.clock.set(clock);
-        }
+        let mut clock = self.clock.get();
+        clock.hear_answer(&answer, sent);
+        self.clock.set(clock);
         Ok(answer)
     }
 
@@ -263,7 +256,7 @@ impl Table {
     }
 
     fn send_create(&self, request: Request) -> Result<Result<Value, Refusal>, Error> {
-        let answer = self.send_once("CreateTable", &request.into_body(&self.settings.table));
+        let answer = self.send_once(self.signed("CreateTable", &request.into_body(&self.settings.table))?);
         answer.context(format!("cannot make the table {}", self.settings.table))
     }
 }
@@ -286,15 +279,6 @@ pub(crate) fn random() -> Result<String, Error> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|error| Error::other(format!("there is no randomness: {error}")))?;
     Ok(format!("{:032x}", u128::from_le_bytes(bytes)))
-}
-
-fn local() -> u64 {
-    milliseconds(SystemTime::now())
-}
-
-fn milliseconds(time: SystemTime) -> u64 {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn take_object(answer: &mut Value, name: &str) -> Option<Item> {

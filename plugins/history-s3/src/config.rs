@@ -1,10 +1,10 @@
 //! Where builds are kept, and with whose credentials.
 
-use aws_credential_types::Credentials;
 use dcd_plugin_sdk::http::Url;
 use dcd_plugin_sdk::{Error, secrets};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use shared::aws::{self, Credentials};
 
 /// What the keys of AWS that hold for a while begin with; they need a session token.
 const TEMPORARY: &str = "ASIA";
@@ -179,7 +179,7 @@ pub(crate) fn credentials(
     if key.is_empty() || secret.is_empty() {
         return Err(Error::denied("the secret AWS_ACCESS_KEY_ID or AWS_SECRET_ACCESS_KEY is empty"));
     }
-    Ok(Credentials::new(key, secret, token, None, "dcd"))
+    Ok(aws::credentials(key, secret, token))
 }
 
 fn secret_of(name: &str) -> Result<String, Error> {

@@ -17,7 +17,6 @@
 mod answer;
 mod begin;
 mod chunk;
-mod clock;
 mod config;
 mod document;
 mod index;
@@ -30,7 +29,6 @@ mod read;
 mod record;
 mod segment;
 mod settle;
-mod sign;
 mod store;
 mod write;
 

@@ -1,18 +1,18 @@
 //! Objects of the bucket: reading, listing, and writing on conditions.
 
 use std::cell::{Cell, RefCell};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use aws_credential_types::Credentials;
 use dcd_plugin_sdk::http::{Client, Request, Response};
 use dcd_plugin_sdk::{Error, Help as _};
 use quick_xml::de::from_str;
 use serde::Deserialize;
+use shared::aws::{self, Credentials, Service};
+use shared::clock::{Clock, local};
 
 use crate::answer::{self, Doing, Refusal};
-use crate::clock::Clock;
 use crate::config::Place;
-use crate::{layout, sign};
+use crate::layout;
 
 /// How often a request is sent while the server is busy or does not answer; the runner then tries the whole call again.
 const ATTEMPTS: u32 = 3;
@@ -88,7 +88,7 @@ impl Store {
             place,
             credentials,
             client: Client::new().attempts(ATTEMPTS).body_limit(LARGEST),
-            clock: RefCell::new(Clock::new()),
+            clock: RefCell::default(),
             proven: Cell::new(false),
         }
     }
@@ -348,7 +348,7 @@ impl Store {
     }
 
     fn signed(&self, request: &Request) -> Result<Request, Error> {
-        sign::signed(request, &self.credentials, &self.place.region, self.now())
+        aws::signed(request, &self.credentials, (Service::S3, &self.place.region), self.now())
     }
 
     /// Reads the store's clock off an answer.
@@ -358,10 +358,7 @@ impl Store {
         sent: u64,
     ) -> Result<Response, Error> {
         let answer = answer.context(format!("the bucket {}", self.place.bucket))?;
-        let date = answer.header_value("date").and_then(|date| httpdate::parse_http_date(date).ok());
-        if let Some(date) = date {
-            self.clock.borrow_mut().observe(milliseconds(date), sent, local());
-        }
+        self.clock.borrow_mut().hear_answer(&answer, sent);
         Ok(answer)
     }
 
@@ -391,15 +388,6 @@ fn content_type(key: &str) -> &'static str {
     } else {
         "application/json"
     }
-}
-
-fn local() -> u64 {
-    milliseconds(SystemTime::now())
-}
-
-fn milliseconds(time: SystemTime) -> u64 {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Waiting for others that write the same object.

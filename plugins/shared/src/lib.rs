@@ -1,6 +1,9 @@
-//! What the step types of this repository have in common: durations, statuses, retries, and files of the
-//! workspace.
+//! What the plugins of this repository have in common: durations, statuses, retries, files of the workspace, and
+//! the clocks and signatures of servers.
 
+#[cfg(feature = "aws")]
+pub mod aws;
+pub mod clock;
 pub mod duration;
 pub mod facts;
 pub mod files;

@@ -4,19 +4,31 @@
 //! `Date` has whole seconds; but each answer narrows down how far the two clocks are apart. Where this machine's clock may
 //! be right it is believed; where it cannot be, a question or two just when the server's second ends tell enough.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use dcd_plugin_sdk::http::Response;
+
 /// Two machines that know it as well as this agree within half a second.
 const VAGUE_MS: u64 = 300;
 
 /// How far the server's clock is ahead of this machine's, in milliseconds: from, to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Clock {
+pub struct Clock {
     ahead: Option<(i64, i64)>,
 }
 
 impl Clock {
+    /// Looks at the `Date` of an answer, whose request was sent at this time of this machine.
+    pub fn hear_answer(&mut self, answer: &Response, sent: u64) {
+        let date = answer.header_value("date").and_then(|date| httpdate::parse_http_date(date).ok());
+        if let Some(date) = date {
+            self.hear(milliseconds(date), sent, local());
+        }
+    }
+
     /// An answer said that it was this second, somewhen between its request and its arrival. All in milliseconds, the
     /// last two by this machine's clock.
-    pub(crate) fn hear(&mut self, second: u64, sent: u64, received: u64) {
+    fn hear(&mut self, second: u64, sent: u64, received: u64) {
         let heard = (gap(second, received), gap(second + 1000, sent));
         let both = self.ahead.map(|(from, to)| (from.max(heard.0), to.min(heard.1)));
         // They do not overlap when one of the clocks was set.
@@ -24,7 +36,7 @@ impl Clock {
     }
 
     /// How far the server's clock is ahead: not at all where that may be, else what is least wrong.
-    pub(crate) fn ahead(&self) -> i64 {
+    pub fn ahead(&self) -> i64 {
         match self.ahead {
             Some((from, to)) if from > 0 || to < 0 => i64::midpoint(from, to),
             Some(_) | None => 0,
@@ -32,19 +44,29 @@ impl Clock {
     }
 
     /// What the server's clock shows when this machine's shows `local`.
-    pub(crate) fn at(&self, local: u64) -> u64 {
+    pub fn at(&self, local: u64) -> u64 {
         local.saturating_add_signed(self.ahead())
     }
 
     /// Whether this machine's clock is wrong, and it is not known well by how much.
-    pub(crate) fn is_vague(&self) -> bool {
+    pub fn is_vague(&self) -> bool {
         self.ahead.is_some_and(|(from, to)| (from > 0 || to < 0) && from.abs_diff(to) > VAGUE_MS)
     }
 
     /// How long it is until the server's second ends, in milliseconds. Whether it has or has not tells most.
-    pub(crate) fn until_tick(&self, local: u64) -> u64 {
+    pub fn until_tick(&self, local: u64) -> u64 {
         1000 - self.at(local) % 1000
     }
+}
+
+/// The time that this machine's clock shows, in milliseconds since the epoch.
+pub fn local() -> u64 {
+    milliseconds(SystemTime::now())
+}
+
+fn milliseconds(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn gap(one: u64, other: u64) -> i64 {
