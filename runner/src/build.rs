@@ -245,6 +245,7 @@ impl Build {
             step.reason = Some(RUNNER_LOST.to_owned());
             if let Some(attempt) = step.attempts.last_mut() {
                 attempt.outcome.get_or_insert(Outcome::Error);
+                attempt.duration_ms.get_or_insert(self.last_event_at.saturating_sub(attempt.started_at));
             }
         }
     }

@@ -83,6 +83,7 @@ impl Memory {
                 return WriteOutcome::Gap(tail);
             }
             kept.events.extend(events.into_iter().filter(|event| event.seq >= tail));
+            kept.build.pruned &= kept.tail() == tail;
             WriteOutcome::Stored(kept.tail())
         })
     }

@@ -100,9 +100,11 @@ impl Events {
                 self.write(*batch, &events)?;
             }
         }
-        // Other files say again what is in those.
+        // Other files say again what is in those, but for what a runner that was only away has added meanwhile.
         for name in files::names(&self.dir)? {
-            let is_unused = |batch: Batch| self.batches.iter().all(|used| used.name() != batch.name());
+            let is_unused = |batch: Batch| {
+                batch.first < self.tail() && self.batches.iter().all(|used| used.name() != batch.name())
+            };
             if Batch::parse(&name).is_some_and(is_unused) {
                 let path = self.dir.join(name);
                 fs::remove_file(&path).context(format!("cannot remove {}", path.display()))?;

@@ -84,6 +84,11 @@ impl BuildDir {
         self.path().join("build.json")
     }
 
+    /// Up to which event output was dropped. A file of its own: whoever writes it changes nothing that others write.
+    pub(crate) fn pruned(&self) -> PathBuf {
+        self.path().join("pruned")
+    }
+
     pub(crate) fn lease(&self) -> PathBuf {
         self.path().join("lease.json")
     }

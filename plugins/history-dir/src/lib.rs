@@ -171,8 +171,9 @@ impl HistoryBackend for HistoryDir {
                 build.number
             )));
         }
-        let dropped = Events::open(&dir)?.prune()?;
-        record::mark_pruned(&dir)?;
+        let events = Events::open(&dir)?;
+        let dropped = events.prune()?;
+        record::mark_pruned(&dir, events.tail())?;
         Ok(dropped)
     }
 

@@ -21,8 +21,6 @@ pub(crate) struct Record {
     finished_at: Option<u64>,
     metadata: Verbatim,
     summary: Option<Verbatim>,
-    #[serde(default)]
-    pruned: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,7 +44,6 @@ impl Record {
             finished_at: None,
             metadata: Verbatim::new(&build.metadata)?,
             summary: None,
-            pruned: false,
         })
     }
 
@@ -61,12 +58,14 @@ impl Record {
     }
 }
 
-/// A build's record; none when its number was not given.
+/// A build's record; none when its number was not given, or its directory was removed.
 pub(crate) fn read(dir: &BuildDir) -> Result<Option<Record>, Error> {
-    match read_file(&dir.record())? {
-        Some(record) => Ok(Some(record)),
-        None => read_file(&dir.claim()),
+    if let Some(record) = read_file(&dir.record())? {
+        return Ok(Some(record));
     }
+    // The run's entry is made when the number was given, just before the directory.
+    let is_beginning = |claim: &Record| !dir.component.run(&claim.run_id).exists();
+    Ok(read_claim(dir)?.filter(is_beginning))
 }
 
 /// The record that gave a number; none when it was not given.
@@ -84,18 +83,20 @@ fn read_file(path: &Path) -> Result<Option<Record>, Error> {
 /// The build's record as the runner wants it, at a time of the [place's clock](crate::clock).
 pub(crate) fn build(dir: &BuildDir, now: u64) -> Result<Option<Build>, Error> {
     let Some(record) = read(dir)? else { return Ok(None) };
+    let next_seq = Events::open(dir)?.tail();
+    let pruned_to = files::read(&dir.pruned())?.and_then(|text| text.trim().parse().ok());
     Ok(Some(Build {
         id: BuildId { component: dir.component.name.clone(), number: dir.number },
         lease_expires_at: lease::read(dir)?.map_or(record.started_at, |lease| lease.expires_at),
         as_of: now,
-        next_seq: Events::open(dir)?.tail(),
+        next_seq,
         run_id: record.run_id,
         status: record.status.into(),
         started_at: record.started_at,
         finished_at: record.finished_at,
         metadata: record.metadata.into_text(),
         summary: record.summary.map(Verbatim::into_text),
-        pruned: record.pruned,
+        pruned: pruned_to == Some(next_seq),
     }))
 }
 
@@ -117,14 +118,9 @@ pub(crate) fn finish(dir: &BuildDir, status: Status, at: u64, summary: &str) -> 
     files::replace(&dir.record(), &record.to_json()?)
 }
 
-/// Says that what the steps printed was dropped.
-pub(crate) fn mark_pruned(dir: &BuildDir) -> Result<(), Error> {
-    match read(dir)? {
-        Some(record) if !record.pruned => {
-            files::replace(&dir.record(), &Record { pruned: true, ..record }.to_json()?)
-        }
-        _ => Ok(()),
-    }
+/// Says that what the steps printed was dropped, up to this event.
+pub(crate) fn mark_pruned(dir: &BuildDir, tail: u64) -> Result<(), Error> {
+    files::replace(&dir.pruned(), format!("{tail}\n").as_bytes())
 }
 
 impl From<Status> for StatusName {

@@ -32,6 +32,7 @@ impl Record {
         let number = item::get_text(item, "sk")?.parse().map_err(|_| item::damaged(item, "sk"))?;
         let component = pk.strip_prefix(&keys::builds("")).ok_or_else(|| item::damaged(item, "pk"))?;
         let pruned = item::find_number(item, "pruned");
+        let next_seq = item::get_number(item, "next")?;
         Ok(Self {
             build: Build {
                 id: BuildId { component: component.to_owned(), number },
@@ -42,10 +43,10 @@ impl Record {
                 finished_at: item::find_number(item, "finished"),
                 lease_expires_at: item::get_number(item, "expires")?,
                 as_of: now,
-                next_seq: item::get_number(item, "next")?,
+                next_seq,
                 metadata: read_text(item, "metadata")?.ok_or_else(|| item::damaged(item, "metadata"))?,
                 summary: read_text(item, "summary")?,
-                pruned: pruned.is_some(),
+                pruned: pruned == Some(next_seq),
             },
             lease: item::get_text(item, "lease")?.to_owned(),
             fence: item::get_number(item, "fence")?,

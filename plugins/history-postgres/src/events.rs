@@ -26,7 +26,7 @@ WITH build AS MATERIALIZED (
     CROSS JOIN unnest($5, $6, $7, $8, $9, $10) WITH ORDINALITY AS event (at, kind, step, json, output, hash, place)
     WHERE is_held AND is_running AND $4 <= next_seq AND $4 + event.place - 1 >= next_seq
 ), counted AS (
-    UPDATE SCHEMA.builds AS known SET next_seq = $4 + $11
+    UPDATE SCHEMA.builds AS known SET next_seq = $4 + $11, pruned = false
     FROM build
     WHERE known.id = build.id AND is_held AND is_running AND $4 <= build.next_seq AND $4 + $11 > build.next_seq
 )

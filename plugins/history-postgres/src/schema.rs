@@ -4,7 +4,7 @@ use dcd_plugin_sdk::{Error, Fault};
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
-use crate::session::Session;
+use crate::session::{BEGIN, Session};
 
 /// What leads from one version to the next; the number of them is the version that this plugin knows.
 const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
@@ -80,7 +80,7 @@ async fn make(session: &Session, client: &Client) -> Result<(), tokio_postgres::
     // A lock of the transaction: of a session it would stay with the pooler.
     client
         .batch_execute(&format!(
-            "BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('dcd schema {schema}', 0))"
+            "{BEGIN}; SELECT pg_advisory_xact_lock(hashtextextended('dcd schema {schema}', 0))"
         ))
         .await?;
     let rows = client.query_typed(&format!("SELECT to_regnamespace('{schema}') IS NULL"), &[]).await?;

@@ -26,6 +26,9 @@ const CALL: Duration = Duration::from_secs(22);
 /// What telling the server to stop may take.
 const CANCEL: Duration = Duration::from_secs(3);
 
+/// Each statement sees what was committed before it, whatever the server's default: one that waited for a lock has to.
+pub(crate) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+
 /// A statement with its values.
 pub(crate) struct Statement<'a> {
     pub(crate) sql: String,
@@ -69,7 +72,7 @@ impl Session {
                 statements.iter().map(|statement| client.query_typed(&statement.sql, &statement.values));
             // In the order in which they are asked first, so this is the order in which they are sent.
             let (begun, rows, ended) =
-                join3(client.batch_execute("BEGIN"), join_all(all), client.batch_execute("COMMIT")).await;
+                join3(client.batch_execute(BEGIN), join_all(all), client.batch_execute("COMMIT")).await;
             begun?;
             let rows = rows.into_iter().collect::<Result<Vec<_>, _>>()?;
             ended?;
@@ -110,9 +113,11 @@ impl Session {
         }
         self.client.take();
         let client = Rc::new(self.connect().await?);
+        // Before the work: when that takes too long, the server has to be told.
+        self.client.replace(Some(client.clone()));
         let answer = work(&client).await;
-        if !answer.as_ref().is_err_and(failure::is_lost) {
-            self.client.replace(Some(client));
+        if answer.as_ref().is_err_and(failure::is_lost) {
+            self.client.take();
         }
         answer.map_err(|error| failure::of(&error, &self.target))
     }

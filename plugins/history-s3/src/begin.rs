@@ -54,7 +54,8 @@ pub(crate) fn begin(store: &Store, new: &NewBuild) -> Result<(Grant, Version<Rec
     let (run, is_new) = register(store, new, highest + 1)?;
     let version = claim(store, new, run, is_new)?;
     let number = version.document.number;
-    if number > highest
+    // An earlier call for this run may have been the first of the component, and have noted nothing.
+    if (number > highest || index.is_none())
         && let Err(error) = note(store, new, index, number)
     {
         // The next writer begins its search lower.

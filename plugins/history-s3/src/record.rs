@@ -165,7 +165,7 @@ impl Record {
             finished_at: self.finished_at,
             next_seq: self.next_seq,
             lease_expires_at: self.lease.expires_at,
-            pruned: self.pruned_to.is_some(),
+            pruned: self.pruned_to == Some(self.next_seq),
             metadata: self.metadata.clone(),
             summary: self.summary.clone(),
             revision: self.revision,

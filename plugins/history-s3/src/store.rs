@@ -116,12 +116,10 @@ impl Store {
         if self.proven.get() {
             return self.get(key);
         }
-        let requests = [self.request("GET", key, ""), self.proof()];
-        let mut answers = self.send_all(&requests)?.into_iter();
-        let (object, proof) = (answers.next(), answers.next());
-        if let Some(proof) = proof {
-            self.understand_proof(&proof?)?;
-        }
+        let [made, replaced] = self.proofs();
+        let mut answers = self.send_all(&[self.request("GET", key, ""), made, replaced])?.into_iter();
+        let object = answers.next();
+        self.understand_proofs(answers)?;
         object.map_or(Ok(None), |object| self.object(key, object?))
     }
 
@@ -248,43 +246,48 @@ impl Store {
         if self.proven.get() {
             return Ok(());
         }
-        self.understand_proof(&self.send(&self.proof())?)
+        self.understand_proofs(self.send_all(&self.proofs())?)
     }
 
-    /// Makes an object that should be there already. A store that refuses honours conditions here and now; no earlier
-    /// proof need be believed.
-    fn proof(&self) -> Request {
-        self.put(
-            layout::PROOF,
-            b"dcd asks with this object whether conditional writes are honoured\n",
-            Condition::Absent,
-        )
+    /// Makes an object that should be there already, and replaces a version of it that never was. A store that refuses both
+    /// honours conditions here and now; no earlier proof need be believed.
+    fn proofs(&self) -> [Request; 2] {
+        let body = b"dcd asks with this object whether conditional writes are honoured\n";
+        [Condition::Absent, Condition::Same(WRONG)].map(|condition| self.put(layout::PROOF, body, condition))
     }
 
-    fn understand_proof(&self, response: &Response) -> Result<(), Error> {
-        match self.written(layout::PROOF, response)? {
-            // So the store looks who else writes.
-            Written::Refused | Written::Busy => {}
-            // The first in this bucket; or a store that overwrites.
-            Written::Done(_) => {
-                let again = self.send(&self.proof())?;
-                if matches!(self.written(layout::PROOF, &again)?, Written::Done(_)) {
-                    let why = "an object was made twice with `If-None-Match: *`";
-                    return Err(answer::not_conditional(&self.place, why));
-                }
-                self.prove_replacing(layout::PROOF)?;
+    fn understand_proofs(
+        &self,
+        answers: impl IntoIterator<Item = Result<Response, Error>>,
+    ) -> Result<(), Error> {
+        // The first in this bucket made the object, and tells no more than a store that overwrites.
+        if self.is_done(answers)?[0] {
+            let again = self.is_done(self.send_all(&self.proofs())?)?;
+            if again[0] {
+                let why = "an object was made twice with `If-None-Match: *`";
+                return Err(answer::not_conditional(&self.place, why));
             }
         }
         self.proven.set(true);
         Ok(())
     }
 
-    fn prove_replacing(&self, key: &str) -> Result<(), Error> {
-        if self.write(key, b"", Condition::Same(WRONG))?.is_none() {
-            return Ok(());
+    /// Which of the proofs were carried out. The second never may.
+    fn is_done(
+        &self,
+        answers: impl IntoIterator<Item = Result<Response, Error>>,
+    ) -> Result<[bool; 2], Error> {
+        let mut done = [false; 2];
+        for (answer, done) in answers.into_iter().zip(&mut done) {
+            // One that is refused, as one that has to wait for another, was looked at.
+            *done = matches!(self.written(layout::PROOF, &answer?)?, Written::Done(_));
         }
+        if done[1] { Err(self.careless()) } else { Ok(done) }
+    }
+
+    fn careless(&self) -> Error {
         let why = "an object was replaced with an `If-Match` of another version";
-        Err(answer::not_conditional(&self.place, why))
+        answer::not_conditional(&self.place, why)
     }
 
     /// Writes, reads, lists and deletes, and tries both conditions. Leaves nothing behind.
@@ -305,7 +308,9 @@ impl Store {
             let why = "an object was made twice with `If-None-Match: *`";
             return Err(answer::not_conditional(&self.place, why));
         }
-        self.prove_replacing(key)?;
+        if self.write(key, b"", Condition::Same(WRONG))?.is_some() {
+            return Err(self.careless());
+        }
         let read = self.get(key)?.ok_or_else(|| {
             Error::other(format!("{} does not have what was just written", self.place.origin))
         })?;

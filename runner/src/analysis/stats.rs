@@ -252,7 +252,8 @@ fn tests(samples: &[Sample], commits: &Commits<'_>) -> Vec<TestStats> {
 /// Each step that was run, with its build.
 fn ran(samples: &[Sample]) -> impl Iterator<Item = (&Sample, &StepBrief)> {
     let steps = |sample| brief_steps(sample).iter().map(move |step| (sample, step));
-    samples.iter().flat_map(steps).filter(|(_, step)| step.attempts > 0)
+    // One that is under way took no time yet.
+    samples.iter().flat_map(steps).filter(|(_, step)| step.attempts > 0 && step.outcome.is_some())
 }
 
 fn brief_steps(sample: &Sample) -> &[StepBrief] {

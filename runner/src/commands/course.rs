@@ -9,6 +9,7 @@ use crate::{
     },
     engine::{BuildEnd, Dispatcher, Late, LeftOut, Options, RunError, StepSpec},
     event::Problem,
+    exec::Processes,
     journal::{JournalError, Writer},
     pipeline::{Pipeline, Step},
 };
@@ -20,6 +21,8 @@ pub(super) struct Course {
     pub(super) unnumbered: bool,
     /// A signal that came before the start.
     pub(super) early: Option<i32>,
+    /// What still runs after an error is killed by this before another build gets the lock.
+    pub(super) processes: Processes,
     /// Where it is said that the lock is lost.
     pub(super) late: mpsc::UnboundedSender<Late>,
 }
@@ -53,12 +56,15 @@ impl Course {
                 Err(reason) => return dispatcher.abandon(reason, interrupts).await,
             }
         }
-        let Course { options, early, .. } = self;
+        let Course { options, early, processes, .. } = self;
         // Nothing runs without the lock, not even what cleans up.
         let times = if locked && held.is_none() { 2 } else { 1 };
         let early = early.into_iter().flat_map(|signal| vec![signal; times]).collect();
         let ended = dispatcher.run(specs, options, early, interrupts, late).await;
         if let Some(held) = held {
+            if ended.is_err() {
+                processes.kill_all();
+            }
             held.give_back().await;
         }
         ended

@@ -23,6 +23,7 @@ use crate::{
     lock::{Holder, Ticket},
     owner::Owner,
     plugin::{Host, backend::HistoryPlugin},
+    redact::Redactor,
     signal, text,
 };
 
@@ -75,6 +76,13 @@ impl LockRequest {
             holder: holder(context),
             backend: None,
         }
+    }
+
+    /// Without what is secret: others are told of both.
+    pub(super) fn masked(mut self, redactor: &Redactor) -> Self {
+        redactor.string(&mut self.name);
+        redactor.string(&mut self.holder.who);
+        self
     }
 
     /// To be kept by the history backend, if it keeps locks.

@@ -63,7 +63,7 @@ impl Drop for Reports {
 fn text(kind: ReportKind, store: &Store, place: &BuildDir) -> io::Result<String> {
     let mut build = place.read()?;
     if build.number.is_none() {
-        build.number = store.number_of(&build.component, &build.id);
+        build.number = store.numbers_of(&build.component).get(&build.id).copied();
     }
     match kind {
         ReportKind::Json => Ok(format!("{:#}\n", report::document(&build))),

@@ -44,7 +44,7 @@ use crate::{
     pipeline::{Pipeline, Step},
     plugin::{Host, backend::HistoryPlugin},
     products::Products,
-    redact::Redactor,
+    redact::{self, Redactor},
     report::{self, Mode, Style},
     signal, text,
 };
@@ -108,8 +108,9 @@ fn build(
     let opening =
         journal.append(None, started(&pipeline, &context, of)).map_err(|error| journal_error(&error))?;
 
+    let redactor = Redactor::new(secrets.hidden());
     let usages = plugins.usages();
-    let begin = new_build(&pipeline, &context, opening.at);
+    let begin = new_build(&pipeline, &context, opening.at, &redactor);
     let mut backed = backed(&mut plugins, &store, &place, begin, unsent, journal.progress(), wait)?;
     let (numbered, early) = numbered(runtime, &store, &context, backed.as_mut(), &mut interrupts)?;
     context.number = numbered.as_ref().map(|numbered| numbered.number);
@@ -124,9 +125,9 @@ fn build(
         options: Options { jobs: how.jobs(), fail_fast: how.fail_fast, timeout: pipeline.timeout },
         unnumbered: pipeline.require.history && number.is_none(),
         early,
+        processes: processes.clone(),
         late: late_sender.clone(),
     };
-    let redactor = Redactor::new(secrets.hidden());
     let hidden = secrets::variables(&pipeline);
     let (observers, followers) =
         Observers::start(plugins.host.as_ref(), plugins.observers, &context, &pipeline.name);
@@ -140,7 +141,8 @@ fn build(
         steps.results.tested(*step, cases);
     }
     let locks = backed.as_mut().and_then(|backed| backed.locks.take());
-    let lock = steps.lock().map(|lock| lock.map(|lock| kept_by(lock, plugins.host.as_ref(), locks)));
+    let kept = |lock: LockRequest| kept_by(lock.masked(&redactor), plugins.host.as_ref(), locks);
+    let lock = steps.lock().map(|lock| lock.map(kept));
     let Screen { sink, curtain: _curtain } = Screen::open(mode);
     let sinks = std::iter::once(sink).chain(followers).collect();
     let mut dispatcher = Dispatcher::new(journal, steps, redactor, sinks).map_err(run_error)?;
@@ -338,13 +340,20 @@ fn print_farewell(build: &str) {
     let _ = print(&format!("{}\n", style.dim(&text)));
 }
 
-fn new_build(pipeline: &Pipeline, context: &BuildContext, started_at: UnixMs) -> NewBuild {
+fn new_build(
+    pipeline: &Pipeline,
+    context: &BuildContext,
+    started_at: UnixMs,
+    redactor: &Redactor,
+) -> NewBuild {
+    let mut facts = context.facts.clone();
+    redact::mask_facts(redactor, &mut facts);
     NewBuild {
         component: context.component.clone(),
         id: context.id.clone(),
         started_at,
         lease_ms: history::LEASE_MS,
-        metadata: Metadata::new(&pipeline.name, &context.facts),
+        metadata: Metadata::new(&pipeline.name, &facts),
     }
 }
 

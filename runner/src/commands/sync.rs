@@ -22,6 +22,7 @@ use crate::{
     history::{self, UploadError, Uploader},
     journal::{JournalError, JournalTail, Store, StoreError, Unsent, Writer},
     plugin::{Host, backend::HistoryPlugin},
+    text::harmless_line,
 };
 
 /// How long the end of a run waits for earlier builds, after its own was sent.
@@ -246,7 +247,8 @@ pub(super) fn sync(args: &SyncArgs) -> Result<Exit, CommandError> {
         failed += usize::from(sent.is_err());
         let (line, document) = told(&id, sent);
         if !args.json {
-            print(&format!("{line}\n"))?;
+            let lines: Vec<_> = line.lines().map(harmless_line).collect();
+            print(&format!("{}\n", lines.join("\n")))?;
         }
         documents.push(document);
     }

@@ -81,6 +81,25 @@ pub enum LockNews {
     Refused(BackendError),
 }
 
+/// A moment by a clock that goes on while this machine sleeps, as the backend's does.
+#[derive(Clone, Copy, Debug)]
+struct Moment(Duration);
+
+impl Moment {
+    fn now() -> Self {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        Moment(Duration::try_from(time).unwrap_or_default())
+    }
+
+    fn since(self, earlier: Moment) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    fn elapsed(self) -> Duration {
+        Moment::now().since(self)
+    }
+}
+
 /// Where a ticket is in a queue.
 #[derive(Debug, PartialEq, Eq)]
 enum Standing<'a> {
@@ -157,15 +176,15 @@ impl<L: Locks> LockKeeper<L> {
     }
 
     /// Queues up, and keeps the place until the lock is had. Gives the time from which on it is.
-    async fn wait(&mut self) -> Result<Instant, Ended> {
+    async fn wait(&mut self) -> Result<Moment, Ended> {
         let Pace { ttl, look, patience, .. } = self.pace;
         let mut until = Instant::now() + patience;
         let mut told = None;
         // When it was last known to have a place, and what was wrong since then.
-        let mut placed: Option<Instant> = None;
+        let mut placed: Option<Moment> = None;
         let mut problem: Option<BackendError> = None;
         loop {
-            let asked = Instant::now();
+            let asked = Moment::now();
             let WantedLock { name, ticket, owner, .. } = &self.wanted;
             let call = async {
                 match placed {
@@ -221,28 +240,29 @@ impl<L: Locks> LockKeeper<L> {
     }
 
     /// Renews the place for as long as the lock is needed. `renewed`: when that was last done.
-    async fn hold(&mut self, mut renewed: Instant) -> Ended {
+    async fn hold(&mut self, mut renewed: Moment) -> Ended {
         let Pace { ttl, renew, again, .. } = self.pace;
-        let mut next = renewed + renew;
+        let mut next = Instant::now() + renew.saturating_sub(renewed.elapsed());
         let mut problem = None;
         loop {
             if self.over.pause(next).await.is_none() {
                 return Ended::Over;
             }
-            let asked = Instant::now();
+            let asked = Moment::now();
             // Whoever slept for long asks once all the same: the answer says what became of the lock.
-            let until = (renewed + ttl.saturating_sub(self.wanted.stopping)).max(asked + again);
+            let left = ttl.saturating_sub(self.wanted.stopping).saturating_sub(asked.since(renewed));
+            let until = Instant::now() + left.max(again);
             let WantedLock { name, ticket, .. } = &self.wanted;
             let call = self.locks.renew_lock(name, ticket, millis(ttl));
             let Some(answer) = self.over.or(timeout_at(until, call)).await else { return Ended::Over };
             match answer {
                 Ok(Ok(lock)) => {
                     let standing = lock.as_ref().map_or(Standing::Gone, |lock| Standing::of(ticket, lock));
-                    if let Some(why) = lost(&standing, asked - renewed, ttl) {
+                    if let Some(why) = lost(&standing, asked.since(renewed), ttl) {
                         return self.lost(&why);
                     }
                     renewed = asked;
-                    next = asked + renew;
+                    next = Instant::now() + renew.saturating_sub(asked.elapsed());
                     problem = None;
                     continue;
                 }

@@ -97,25 +97,34 @@ impl<B: Backend, T: Tail> Uploader<B, T> {
         &mut self,
         begun: mpsc::UnboundedSender<Result<u64, BackendError>>,
     ) -> Result<u64, UploadError> {
-        let mut first = true;
         let mut delay = FIRST_DELAY;
-        let grant = loop {
-            match self.backend.begin(&self.build).await {
-                Ok(grant) => break grant,
-                Err(error) => {
-                    if std::mem::take(&mut first) {
-                        let _ = begun.send(Err(error.clone()));
-                    }
-                    self.pause(delay, error).await?;
-                    delay = (delay * 2).min(LONGEST_DELAY);
-                }
-            }
-        };
+        let grant = self.begin(&mut delay, Some(&begun)).await?;
         let number = grant.number;
         // Nobody listens when the build is over already.
         let _ = begun.send(Ok(number));
         self.send_all(grant).await?;
         Ok(number)
+    }
+
+    /// Begins the build, or takes it up again, with a pause before each further try that is longer than the last. A first
+    /// failure is told.
+    async fn begin(
+        &mut self,
+        delay: &mut Duration,
+        mut tell: Option<&mpsc::UnboundedSender<Result<u64, BackendError>>>,
+    ) -> Result<Grant, UploadError> {
+        loop {
+            match self.backend.begin(&self.build).await {
+                Ok(grant) => return Ok(grant),
+                Err(error) => {
+                    if let Some(begun) = tell.take() {
+                        let _ = begun.send(Err(error.clone()));
+                    }
+                    self.pause(*delay, error).await?;
+                    *delay = (*delay * 2).min(LONGEST_DELAY);
+                }
+            }
+        }
     }
 
     async fn send_all(&mut self, grant: Grant) -> Result<(), UploadError> {
@@ -137,15 +146,11 @@ impl<B: Backend, T: Tail> Uploader<B, T> {
                 Err(UploadError::Backend(error)) if error.transient => {
                     self.pause(delay, error).await?;
                     delay = (delay * 2).min(LONGEST_DELAY);
-                    // What was sent last may have arrived or not: the backend knows.
-                    match self.backend.begin(&self.build).await {
-                        Ok(grant) => {
-                            sending.sent = grant.next_seq;
-                            sending.grant = grant;
-                        }
-                        Err(error) if error.transient => {}
-                        Err(error) => return Err(error.into()),
-                    }
+                    // What was sent last may have arrived or not: the backend knows. Nothing is sent before it says so:
+                    // beginning ends the lease that was had, also when the answer is lost.
+                    sending.grant = self.begin(&mut delay, None).await?;
+                    sending.sent = sending.grant.next_seq;
+                    renewal = Instant::now() + LEASE / 3;
                 }
                 Err(error) => return Err(error),
             }
@@ -310,6 +315,8 @@ mod tests {
     struct Store {
         faults: Vec<Fault>,
         for_ever: Fault,
+        /// How often the build was begun, each time with a lease of its own.
+        leases: u64,
         events: std::sync::Arc<std::sync::Mutex<(Vec<Record>, Option<End>)>>,
     }
 
@@ -345,13 +352,17 @@ mod tests {
 
         async fn begin(&mut self, _: &NewBuild) -> Answer<Grant> {
             self.answer(None, |store| {
+                store.leases += 1;
                 let next_seq = store.events.lock().unwrap().0.len() as u64;
-                Grant { number: 1, lease: "lease".into(), next_seq }
+                Grant { number: 1, lease: store.leases.to_string(), next_seq }
             })
         }
 
-        async fn append(&mut self, _: &str, _: &Grant, new: Vec<Record>) -> Answer<Written> {
+        async fn append(&mut self, _: &str, grant: &Grant, new: Vec<Record>) -> Answer<Written> {
             self.answer(Some(Written::Gap(0)), |store| {
+                if grant.lease != store.leases.to_string() {
+                    return Written::Fenced;
+                }
                 let events = &mut store.events.lock().unwrap().0;
                 let tail = events.len() as u64;
                 if new[0].seq > tail {
@@ -362,15 +373,18 @@ mod tests {
             })
         }
 
-        async fn finish(&mut self, _: &str, _: &Grant, end: &End) -> Answer<Written> {
+        async fn finish(&mut self, _: &str, grant: &Grant, end: &End) -> Answer<Written> {
             self.answer(Some(Written::Gap(0)), |store| {
+                if grant.lease != store.leases.to_string() {
+                    return Written::Fenced;
+                }
                 store.events.lock().unwrap().1 = Some(end.clone());
                 Written::Stored(end.events)
             })
         }
 
-        async fn renew(&mut self, _: &str, _: &Grant, _: u32) -> Answer<bool> {
-            Ok(true)
+        async fn renew(&mut self, _: &str, grant: &Grant, _: u32) -> Answer<bool> {
+            Ok(grant.lease == self.leases.to_string())
         }
 
         async fn get(&mut self, _: &str, _: u64) -> Answer<Option<Listed>> {
@@ -436,7 +450,8 @@ mod tests {
         let events: Vec<_> = (0..6).map(record).collect();
         let kept = (events[..stored].to_vec(), None);
         let kept = std::sync::Arc::new(std::sync::Mutex::new(kept));
-        let store = Store { faults: faults.to_vec(), for_ever, events: std::sync::Arc::clone(&kept) };
+        let events_kept = std::sync::Arc::clone(&kept);
+        let store = Store { faults: faults.to_vec(), for_ever, leases: 0, events: events_kept };
         let build = NewBuild {
             component: "shop".into(),
             id: "id".into(),
@@ -461,8 +476,10 @@ mod tests {
     #[test]
     fn whatever_is_lost_on_the_way_the_whole_build_arrives() {
         use Fault::{AnswerLost, Gap, None, Refused};
-        let courses: [&[Fault]; 7] = [
+        let courses: [&[Fault]; 8] = [
             &[],
+            // What it has is asked for, which ends the lease, and the answer is lost.
+            &[None, None, Refused, AnswerLost],
             // The last append fails, and so does asking how far it got.
             &[None, None, None, Refused, Refused],
             &[None, None, None, AnswerLost, Refused],

@@ -19,8 +19,9 @@ use crate::{
 
 /// Enough for the first events with what is recorded of the surroundings, in most builds.
 const HEAD: usize = 16 << 10;
-/// A journal's last event is small.
-const TAIL: u64 = 4 << 10;
+/// A journal's last event is smaller: its reason may be what a plugin said. And so is one with a piece of output that could
+/// pass for it.
+const TAIL: u64 = 192 << 10;
 
 impl BuildDir {
     /// What the journal's first events say, and how the build ended: of the steps not more than their names. What lies
@@ -96,12 +97,12 @@ fn head(journal: &Path) -> io::Result<Build> {
     Ok(build)
 }
 
-fn is_end(event: Option<&Event>) -> bool {
+pub(super) fn is_end(event: Option<&Event>) -> bool {
     event.is_some_and(|event| matches!(event.body, Body::BuildFinished(_)))
 }
 
 /// The last event, if it is a small one and whole.
-fn last_event(journal: &Path) -> io::Result<Option<Event>> {
+pub(super) fn last_event(journal: &Path) -> io::Result<Option<Event>> {
     let mut file = File::open(journal)?;
     let length = file.metadata()?.len();
     let start = length.saturating_sub(TAIL);
@@ -111,9 +112,10 @@ fn last_event(journal: &Path) -> io::Result<Option<Event>> {
     Ok(last(&tail))
 }
 
-/// The record that ends where the bytes end: where one begins, its length leads there, and its checksum fits.
+/// The record that ends where the bytes end: where one begins, its length leads there, and its checksum fits. Of several
+/// the longest: the others are in what a step printed.
 fn last(bytes: &[u8]) -> Option<Event> {
-    (0..bytes.len().saturating_sub(FRAME_LEN)).rev().find_map(|at| {
+    (0..bytes.len().saturating_sub(FRAME_LEN)).find_map(|at| {
         let (frame, body) = bytes[at..].split_first_chunk::<FRAME_LEN>()?;
         let frame = Frame::parse(*frame, 0).ok().filter(|frame| frame.length == body.len())?;
         frame.decode(body, 0).ok().map(crate::event::Record::into_event)
@@ -163,6 +165,42 @@ mod tests {
         drop(writer);
         let lost = lost.glance().unwrap();
         assert_eq!((lost.outcome, lost.reason.as_deref()), (Some(Outcome::Error), Some("runner lost")));
+    }
+
+    #[test]
+    fn what_a_step_prints_is_no_end() {
+        let workspace = tempfile::tempdir().unwrap();
+        let store = Store::at(workspace.path());
+        let finished = |reason: Option<String>| {
+            let outcome = Outcome::Success;
+            Body::BuildFinished(BuildFinished { outcome, duration_ms: 7, reason, signal: None })
+        };
+        let (forged, mut writer) = start(&store, "0a");
+        writer.append(None, finished(None)).unwrap();
+        writer.finish().unwrap();
+        let (reader, bytes) = (Reader::open(&forged.journal()).unwrap(), fs::read(forged.journal()).unwrap());
+        let forged = bytes[last_record_at(reader)..].to_vec();
+
+        let (lost, mut writer) = start(&store, "0b");
+        writer.append(Some("test".into()), Body::StepOutput(forged.into())).unwrap();
+        drop(writer);
+        assert_eq!(lost.glance().unwrap().outcome, Some(Outcome::Error));
+
+        let (long, mut writer) = start(&store, "0c");
+        writer.append(None, finished(Some("x".repeat(64 << 10)))).unwrap();
+        writer.finish().unwrap();
+        assert_eq!(long.glance().unwrap().outcome, Some(Outcome::Success));
+    }
+
+    fn last_record_at(mut reader: Reader) -> usize {
+        let mut at = 0;
+        loop {
+            let before = reader.offset();
+            match reader.next_record().unwrap() {
+                Some(_) => at = before,
+                None => return usize::try_from(at).unwrap(),
+            }
+        }
     }
 
     #[test]

@@ -15,6 +15,9 @@ use crate::{
     },
 };
 
+/// The file beside the journal of a build that came from an archive.
+const IMPORTED: &str = "imported";
+
 /// A journal that is not a build of this workspace yet.
 pub struct Importing<'s> {
     store: &'s Store,
@@ -54,6 +57,13 @@ impl Store {
     }
 }
 
+impl BuildDir {
+    /// Whether it came from an archive: its events may say anything.
+    pub fn is_imported(&self) -> bool {
+        self.path().join(IMPORTED).exists()
+    }
+}
+
 impl Importing<'_> {
     /// Reads all of it. The error says what is wrong with it.
     pub fn check(&self) -> Result<Imported, String> {
@@ -74,10 +84,15 @@ impl Importing<'_> {
         let builds = self.store.root.join("builds");
         self.store.make_dir(&builds)?;
         let place = BuildDir { id: id.to_owned(), path: builds.join(id) };
-        if pruned {
-            let mark = self.path.join("pruned");
+        let mark = |name| {
+            let mark = self.path.join(name);
             fs::write(&mark, "").map_err(|error| io_error("write", &mark, error))?;
             self.store.owner.give(&mark);
+            Ok(())
+        };
+        mark(IMPORTED)?;
+        if pruned {
+            mark("pruned")?;
         }
         // A directory takes the place of an empty one only, which is no build.
         match fs::rename(&self.path, &place.path) {

@@ -62,11 +62,14 @@ impl Reader {
             self.torn = Some(Corruption::Record { offset: self.offset, what: "it is cut short" });
             return Ok(None);
         }
-        let decoded = Frame::parse(frame, self.offset).and_then(|frame| {
-            self.body.resize(frame.length, 0);
-            let read = read_up_to(&mut self.file, &mut self.body).unwrap_or(0);
-            decode(&frame, &self.body[..read], self.offset)
-        });
+        let decoded = match Frame::parse(frame, self.offset) {
+            Ok(frame) => {
+                self.body.resize(frame.length, 0);
+                let read = read_up_to(&mut self.file, &mut self.body)?;
+                decode(&frame, &self.body[..read], self.offset)
+            }
+            Err(corruption) => Err(corruption),
+        };
         match decoded {
             Ok(decoded) => {
                 self.offset += (FRAME_LEN + self.body.len()) as u64;
@@ -88,6 +91,19 @@ impl Reader {
     pub fn again(&mut self) -> io::Result<()> {
         self.torn = None;
         self.file.seek(SeekFrom::Start(self.offset)).map(drop)
+    }
+
+    /// Whether the damage can be that of a write which was cut off: nothing follows it but zeros, which some file
+    /// systems leave. Reads to the end.
+    pub(crate) fn is_cut_off(&mut self) -> io::Result<bool> {
+        let mut rest = [0; 8 << 10];
+        loop {
+            match read_up_to(&mut self.file, &mut rest)? {
+                0 => return Ok(true),
+                read if rest[..read].iter().any(|byte| *byte != 0) => return Ok(false),
+                _ => {}
+            }
+        }
     }
 
     /// Where the last whole record that was read ends.

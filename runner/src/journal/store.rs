@@ -222,14 +222,15 @@ impl Store {
         Ok(ids.lines().map(str::to_owned).collect())
     }
 
-    /// The number that was noted for a build.
-    pub fn number_of(&self, component: &str, id: &str) -> Option<u64> {
-        let entries = fs::read_dir(self.root.join("numbers").join(encode(component))).ok()?;
-        entries.flatten().find_map(|entry| {
+    /// The numbers that were noted for a build: here, and by a history backend.
+    pub fn numbers_noted(&self, component: &str, id: &str) -> Vec<u64> {
+        let entries = fs::read_dir(self.root.join("numbers").join(encode(component)));
+        let noted = |entry: fs::DirEntry| {
             let number = entry.file_name().to_str()?.parse().ok()?;
             let ids = fs::read_to_string(entry.path()).ok()?;
             ids.lines().any(|line| line == id).then_some(number)
-        })
+        };
+        entries.into_iter().flatten().flatten().filter_map(noted).collect()
     }
 
     /// Notes which build has a number that a history backend gave, unless that is noted.
@@ -297,6 +298,7 @@ impl BuildDir {
         if build.outcome.is_none() && !running {
             build.mark_lost();
         }
+        build.pruned |= self.is_pruned();
         Ok((build, damage.filter(|_| !running)))
     }
 

@@ -22,6 +22,7 @@ use crate::{
     journal::{
         Reader,
         format::{self, Encoder},
+        glance,
     },
 };
 
@@ -91,7 +92,8 @@ impl Writer {
     }
 
     /// Goes on with the journal of a build whose runner is gone: a torn tail is cut, and what is whole stays. `None`:
-    /// the runner is not gone.
+    /// the runner is not gone. Where more than a tail is damaged, what is cut is kept beside it, in `journal.cut`; and a
+    /// journal that has its end is left as it is, with an error.
     pub fn recover(path: &Path) -> Result<Option<Self>, JournalError> {
         let fail = |what, source| JournalError { what, path: path.to_owned(), source };
         let mut file =
@@ -107,6 +109,17 @@ impl Writer {
             (end.next_seq, end.hash) = (record.seq + 1, record.hash);
         }
         end.offset = reader.offset();
+        if let Some(damage) = reader.torn().cloned() {
+            let ended = glance::last_event(path).map_err(|error| fail("read", error))?;
+            if glance::is_end(ended.as_ref()) {
+                let what = format!("{damage}; as whole ones follow it, it is left as it is");
+                return Err(fail("go on with", io::Error::new(io::ErrorKind::InvalidData, what)));
+            }
+            if !reader.is_cut_off().map_err(|error| fail("read", error))? {
+                keep_cut(path, &mut file, end.offset)
+                    .map_err(|error| fail("copy the damaged end of", error))?;
+            }
+        }
         file.set_len(end.offset).map_err(|error| fail("cut the torn end of", error))?;
         file.seek(io::SeekFrom::End(0)).map_err(|error| fail("write to", error))?;
         Self::start(path, file, end).map(Some)
@@ -247,6 +260,14 @@ impl Drop for Writer {
     }
 }
 
+/// Keeps what is cut off a journal beside it, after what was cut before.
+fn keep_cut(journal: &Path, file: &mut File, from: u64) -> io::Result<()> {
+    let mut kept = OpenOptions::new().create(true).append(true).open(journal.with_extension("cut"))?;
+    file.seek(io::SeekFrom::Start(from))?;
+    io::copy(file, &mut kept)?;
+    kept.sync_all()
+}
+
 impl Syncer {
     fn lock(&self) -> MutexGuard<'_, SyncState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -324,4 +345,77 @@ fn sync_directories(directory: Option<&Path>) {
 fn now() -> UnixMs {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::event::{BuildFinished, Outcome};
+
+    /// A journal with three pieces of output, and an end or none; and its bytes.
+    fn journal(directory: &Path, has_end: bool) -> (PathBuf, Vec<u8>) {
+        let path = directory.join(if has_end { "whole" } else { "lost" });
+        let mut writer = Writer::create(&path).unwrap();
+        for text in ["one\n", "two\n", "three\n"] {
+            writer.append(Some("test".into()), Body::StepOutput(text.as_bytes().into())).unwrap();
+        }
+        if has_end {
+            let outcome = Outcome::Success;
+            let end = BuildFinished { outcome, duration_ms: 1, reason: None, signal: None };
+            writer.append(None, Body::BuildFinished(end)).unwrap();
+        }
+        writer.finish().unwrap();
+        let bytes = fs::read(&path).unwrap();
+        (path, bytes)
+    }
+
+    /// Changes a byte of the second piece.
+    fn damage(path: &Path, bytes: &[u8]) -> Vec<u8> {
+        let mut damaged = bytes.to_vec();
+        let at = bytes.windows(4).position(|window| window == b"two\n").unwrap();
+        damaged[at] = b'T';
+        fs::write(path, &damaged).unwrap();
+        damaged
+    }
+
+    fn events(path: &Path) -> u64 {
+        let writer = Writer::recover(path).unwrap().unwrap();
+        let events = writer.len();
+        writer.finish().unwrap();
+        events
+    }
+
+    #[test]
+    fn a_torn_end_is_cut() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, bytes) = journal(directory.path(), false);
+        for rest in [&bytes[..bytes.len() - 3], &[&bytes[..], &[0; 40]].concat(), &bytes] {
+            fs::write(&path, rest).unwrap();
+            assert_eq!(events(&path), if rest.len() < bytes.len() { 2 } else { 3 });
+        }
+        assert!(!directory.path().join("lost.cut").exists());
+    }
+
+    #[test]
+    fn what_follows_damage_is_kept_beside() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, bytes) = journal(directory.path(), false);
+        let damaged = damage(&path, &bytes);
+        assert_eq!(events(&path), 1);
+        let left = fs::read(&path).unwrap();
+        let cut = fs::read(path.with_extension("cut")).unwrap();
+        assert_eq!([left, cut].concat(), damaged);
+    }
+
+    #[test]
+    fn a_damaged_journal_that_has_its_end_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, bytes) = journal(directory.path(), true);
+        let damaged = damage(&path, &bytes);
+        let error = Writer::recover(&path).err().unwrap().to_string();
+        assert!(error.contains("is damaged") && error.ends_with("it is left as it is"), "{error}");
+        assert_eq!(fs::read(&path).unwrap(), damaged);
+    }
 }

@@ -95,7 +95,8 @@ fn outputs(redactor: &Redactor, outputs: &mut BTreeMap<String, serde_json::Value
 
 /// By way of JSON, as facts are many fields of many types. When a secret is one of the words that a type is made of
 /// ("linux"), nothing is told rather than that.
-fn mask_facts(redactor: &Redactor, facts: &mut Facts) {
+/// Masks what is recorded of the surroundings.
+pub fn mask_facts(redactor: &Redactor, facts: &mut Facts) {
     let Ok(mut value) = serde_json::to_value(&*facts) else { return };
     let before = value.clone();
     // Sizes and counts stay numbers, so that the facts can be read again.

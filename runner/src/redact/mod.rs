@@ -15,7 +15,7 @@ use std::{borrow::Cow, collections::BTreeSet, fmt, ops::Range};
 use aho_corasick::AhoCorasick;
 use serde_json::Value;
 
-pub use body::body;
+pub use body::{body, mask_facts};
 pub use stream::Stream;
 
 /// What stands for a secret.

@@ -25,7 +25,8 @@ struct State {
     log: Vec<String>,
     /// From which request on everything breaks down, and whether that one is carried out; with the second, whether only it.
     breaks: Option<(usize, Breakdown, bool)>,
-    is_careless: bool,
+    /// Whether it ignores `If-None-Match`, and `If-Match`.
+    careless: (bool, bool),
     answer: Option<(u16, &'static str)>,
 }
 
@@ -38,10 +39,10 @@ pub(super) struct Bucket {
 }
 
 impl Bucket {
-    /// A store that overwrites whatever it is told.
-    pub(super) fn careless() -> Self {
+    /// A store that ignores `If-None-Match`, or `If-Match`, or both.
+    pub(super) fn careless(absent: bool, same: bool) -> Self {
         let bucket = Self::default();
-        bucket.with(|state| state.is_careless = true);
+        bucket.with(|state| state.careless = (absent, same));
         bucket
     }
 
@@ -158,14 +159,15 @@ impl State {
             },
             "PUT" => {
                 let etag = self.objects.get(key).map(|(_, etag)| etag.as_str());
+                let (absent, same) = self.careless;
                 let is_refused =
                     match (request.header_value("if-none-match"), request.header_value("if-match")) {
-                        (Some("*"), None) => etag.is_some(),
-                        (None, Some(wanted)) if etag.is_some() => etag != Some(wanted),
+                        (Some("*"), None) => etag.is_some() && !absent,
+                        (None, Some(wanted)) if etag.is_some() => etag != Some(wanted) && !same,
                         (None, Some(_)) => return refusal(404, "NoSuchKey"),
                         other => panic!("a write without a condition: {other:?}"),
                     };
-                if is_refused && !self.is_careless {
+                if is_refused {
                     return refusal(412, "PreconditionFailed");
                 }
                 let etag = self.put(key, request.body_bytes());

@@ -282,19 +282,22 @@ fn locks_are_queues() -> Tested {
 
 #[test]
 fn a_store_without_conditional_writes_is_refused() -> Tested {
-    let bucket = Bucket::careless();
-    let store = bucket.open()?;
-    for error in [
-        store.check().err(),
-        store.begin_build(new_build("c", "a", 1)).err(),
-        bucket.open()?.acquire_lock("prod", "1", "anna", 1000).err(),
-    ] {
-        let said = error.map(|error| error.to_string()).unwrap_or_default();
-        assert!(said.contains("does not honour conditional writes"), "{said}");
+    for (absent, same) in [(true, true), (true, false), (false, true)] {
+        let bucket = Bucket::careless(absent, same);
+        let store = bucket.open()?;
+        for error in [
+            store.check().err(),
+            store.begin_build(new_build("c", "a", 1)).err(),
+            store.begin_build(new_build("c", "a", 1)).err(),
+            bucket.open()?.acquire_lock("prod", "1", "anna", 1000).err(),
+        ] {
+            let said = error.map(|error| error.to_string()).unwrap_or_default();
+            assert!(said.contains("does not honour conditional writes"), "{absent} {same}: {said}");
+        }
+        assert_eq!(bucket.keys(""), [layout::PROOF]);
+        // Reading needs none.
+        assert_eq!(store.list_builds(any(), page(10))?.items, []);
     }
-    assert_eq!(bucket.keys(""), [layout::PROOF]);
-    // Reading needs none.
-    assert_eq!(store.list_builds(any(), page(10))?.items, []);
     Ok(())
 }
 

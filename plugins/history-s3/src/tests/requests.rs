@@ -16,6 +16,7 @@ fn a_build_takes_few_requests() -> Tested {
         [
             "GET components/shop",
             "PUT .dcd/conditional-writes",
+            "PUT .dcd/conditional-writes",
             "PUT runs/shop/a",
             "PUT builds/shop/0000000002",
             "PUT components/shop"
@@ -42,7 +43,7 @@ fn a_build_takes_few_requests() -> Tested {
     store.prune_output(build())?;
     assert_eq!(bucket.requests().len(), 6, "to prune a build of one chunk");
     bucket.open()?.begin_build(new_build("other", "a", 1))?;
-    assert_eq!(bucket.requests().len(), 7, "to begin the first of a component");
+    assert_eq!(bucket.requests().len(), 8, "to begin the first of a component");
     store.acquire_lock("prod", "1", "anna", 1000)?;
     assert_eq!(bucket.requests().len(), 2, "to lock");
     store.check()?;

@@ -1,7 +1,7 @@
 //! The build that a person means.
 
 use crate::{
-    commands::builds::{Builds, Criteria, Found, Remote, store_error, warn_local},
+    commands::builds::{Builds, Criteria, Found, Remote, backend_error, store_error, warn_local},
     error::CommandError,
     event::UnixMs,
     journal::{Lookup, StoreError},
@@ -59,7 +59,7 @@ impl Builds {
                 Ok(None) if self.component.is_some() => return Ok(None),
                 Ok(None) => {}
                 Err(error) => {
-                    warn_local(&error);
+                    warn_local(&error, false);
                     return Err(self.not_found(build));
                 }
             }
@@ -86,9 +86,13 @@ impl Builds {
             until: Some(latest.saturating_add(SLACK)),
             ..Criteria::default()
         };
-        let remote = Remote::new(self.backend.as_mut(), criteria, usize::MAX);
-        let fits = remote.filter(|found| found.id.starts_with(build)).map(Summary::listed).take(NAMED);
-        one_of(build, fits.collect())
+        let mut remote = Remote::new(self.backend.as_mut(), criteria, usize::MAX).silent();
+        let fits = remote.by_ref().filter(|found| found.id.starts_with(build)).map(Summary::listed);
+        let fits = fits.take(NAMED).collect();
+        match remote.failed() {
+            Some(error) => Err(backend_error(error)),
+            None => one_of(build, fits),
+        }
     }
 
     fn not_found(&self, build: &str) -> CommandError {

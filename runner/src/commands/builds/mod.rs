@@ -29,6 +29,8 @@ use crate::{
 pub(super) struct Builds {
     store: Store,
     backend: Option<(Host, HistoryPlugin)>,
+    /// The pipeline names a backend, or might, and it could not be opened: that was said.
+    unopened: bool,
     /// Only builds of this component.
     component: Option<String>,
     /// What the pipeline says that it builds.
@@ -49,10 +51,12 @@ pub(super) enum Found {
 impl Builds {
     pub(super) fn open(args: &SourceArgs) -> Result<Self, CommandError> {
         let workspace = load::workspace()?;
-        let (own, backend) = pipeline(&workspace, args);
+        let (own, opened) = pipeline(&workspace, args);
+        let unopened = opened.is_err();
         Ok(Builds {
             store: Store::at(&workspace),
-            backend,
+            backend: opened.ok().flatten(),
+            unopened,
             component: args.component.clone(),
             own,
             damage_said: false,
@@ -74,9 +78,30 @@ impl Builds {
         &self.store
     }
 
-    /// Whether a history backend can be asked.
-    pub(super) fn has_backend(&self) -> bool {
-        self.backend.is_some()
+    /// Refuses to answer for all builds where those of the backend are not known.
+    pub(super) fn need_backend(&self) -> Result<(), CommandError> {
+        if self.unopened {
+            let error =
+                CommandError::environment("the history backend's builds are not known, for the reason above");
+            return Err(error.help("mend that, or look at this workspace's builds only: --local"));
+        }
+        Ok(())
+    }
+
+    /// All builds that fit, newest first, or an error where the backend does not tell all of its own.
+    pub(super) fn all(&mut self, criteria: &Criteria) -> Result<Vec<Summary>, CommandError> {
+        self.need_backend()?;
+        let places = self.store.builds().map_err(|error| store_error(&error))?;
+        let local = Local::new(&self.store, places, criteria.clone());
+        let remote = Remote::new(self.backend.as_mut(), criteria.clone(), usize::MAX).silent();
+        let mut newest = Newest::new(local, remote);
+        let all = newest.by_ref().collect();
+        match newest.failed() {
+            Some(error) => {
+                Err(backend_error(error).help("try again later, or look at this workspace only: --local"))
+            }
+            None => Ok(all),
+        }
     }
 
     /// The builds that fit, newest first. About `wanted` of them will be looked at.
@@ -189,6 +214,22 @@ impl Builds {
         }
     }
 
+    /// The backend's record of the build with this id. It may have another number there than the journal says, as when it
+    /// was made without the backend and sent later: then that is noted.
+    pub(super) fn record_of(&mut self, build: &Summary) -> Answer<Option<Listed>> {
+        let noted = self.store.numbers_noted(&build.component, &build.id);
+        let mut numbers: Vec<_> = build.number.into_iter().chain(noted).collect();
+        numbers.dedup();
+        for number in numbers {
+            if let Some(record) =
+                self.record(&build.component, number)?.filter(|record| record.id == build.id)
+            {
+                return Ok(Some(record));
+            }
+        }
+        Ok(None)
+    }
+
     /// Drops what a build printed from the backend. Answers how many bytes.
     pub(super) fn prune(&mut self, component: &str, number: u64) -> Answer<u64> {
         match &mut self.backend {
@@ -216,11 +257,14 @@ fn sample(summary: Summary, brief: Option<Brief>) -> Sample {
     }
 }
 
-/// What the pipeline builds, and its history backend, if it names one. What is wrong with that keeps nobody from local
-/// builds.
-fn pipeline(workspace: &Path, args: &SourceArgs) -> (Option<String>, Option<(Host, HistoryPlugin)>) {
+/// A history backend, if there is one; `Err` where it could not be opened.
+type Opened = Result<Option<(Host, HistoryPlugin)>, ()>;
+
+/// What the pipeline builds, and its history backend, if it names one. What is wrong with that is said, and keeps nobody
+/// from local builds.
+fn pipeline(workspace: &Path, args: &SourceArgs) -> (Option<String>, Opened) {
     if !workspace.join(&args.file).exists() {
-        return (None, None);
+        return (None, Ok(None));
     }
     let Ok(loaded) = load::pipeline(workspace, &args.file) else {
         if !args.local {
@@ -229,18 +273,18 @@ fn pipeline(workspace: &Path, args: &SourceArgs) -> (Option<String>, Option<(Hos
                 args.file.display()
             ));
         }
-        return (None, None);
+        return (None, if args.local { Ok(None) } else { Err(()) });
     };
     let own = loaded.pipeline.component.clone();
     if args.local {
-        return (own, None);
+        return (own, Ok(None));
     }
     match load::history(workspace, &loaded) {
-        Ok(backend) => (own, backend),
+        Ok(backend) => (own, Ok(backend)),
         Err(error) => {
             error.print();
             warn("only the builds of this workspace are looked at");
-            (own, None)
+            (own, Err(()))
         }
     }
 }
@@ -262,10 +306,12 @@ pub(super) fn store_error(error: &StoreError) -> CommandError {
     }
 }
 
-/// The backend could not be asked, which keeps nobody from local builds.
-fn warn_local(error: &BackendError) {
+/// The backend could not be asked, at all or for more, which keeps nobody from local builds.
+fn warn_local(error: &BackendError, told_some: bool) {
     let help = error.help.as_ref().map(|help| format!("\nhelp: {help}")).unwrap_or_default();
-    warn(&format!("only the builds of this workspace are looked at: {}{help}", error.message));
+    let what =
+        if told_some { "not all builds of the history backend" } else { "only the builds of this workspace" };
+    warn(&format!("{what} are looked at: {}{help}", error.message));
 }
 
 pub(super) fn backend_error(error: &BackendError) -> CommandError {

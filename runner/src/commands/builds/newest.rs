@@ -37,7 +37,7 @@ impl<'b> Newest<'b> {
 
     /// What kept the backend from telling all of its builds.
     pub(in crate::commands) fn failed(&self) -> Option<&BackendError> {
-        self.remote.failed.as_ref()
+        self.remote.failed()
     }
 }
 
@@ -159,6 +159,10 @@ pub(in crate::commands) struct Remote<'b> {
     page: usize,
     ready: VecDeque<Listed>,
     cursor: Cursor,
+    /// It told some.
+    told: bool,
+    /// Whoever asks says himself what went wrong.
+    silent: bool,
     failed: Option<BackendError>,
 }
 
@@ -176,7 +180,26 @@ impl<'b> Remote<'b> {
         wanted: usize,
     ) -> Self {
         let page = if criteria.is_pushed_down() { wanted.clamp(1, LONGEST_PAGE) } else { LONGEST_PAGE };
-        Remote { backend, criteria, page, ready: VecDeque::new(), cursor: Cursor::Start, failed: None }
+        Remote {
+            backend,
+            criteria,
+            page,
+            ready: VecDeque::new(),
+            cursor: Cursor::Start,
+            told: false,
+            silent: false,
+            failed: None,
+        }
+    }
+
+    /// The same for whoever says himself what went wrong.
+    pub(super) fn silent(self) -> Self {
+        Remote { silent: true, ..self }
+    }
+
+    /// What kept the backend from telling all of its builds.
+    pub(super) fn failed(&self) -> Option<&BackendError> {
+        self.failed.as_ref()
     }
 
     fn peek(&mut self) -> Option<&Listed> {
@@ -189,13 +212,16 @@ impl<'b> Remote<'b> {
             let Some((host, backend)) = &mut self.backend else { break };
             match host.block_on(backend.list(&self.criteria.filter(), self.page, cursor)) {
                 Ok(page) => {
+                    self.told = true;
                     self.ready = page.builds.into();
                     self.cursor = page.next.map_or(Cursor::End, Cursor::At);
                     // Whoever goes on does not stop soon.
                     self.page = LONGEST_PAGE;
                 }
                 Err(error) => {
-                    warn_local(&error);
+                    if !self.silent {
+                        warn_local(&error, self.told);
+                    }
                     self.failed = Some(error);
                 }
             }

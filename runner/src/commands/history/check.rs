@@ -6,6 +6,7 @@ use crate::{
     commands::builds::{Builds, backend_error},
     engine::ports::backend::Listed,
     error::CommandError,
+    event::{BuildStarted, Payload},
     report::Summary,
 };
 
@@ -55,8 +56,18 @@ struct Walk {
     /// As they are kept.
     hashes: Vec<Hash>,
     last_kind: String,
+    /// Which build the first event is of, if it says so.
+    id: Option<String>,
     /// What ended it early.
-    broken: Option<(Option<u64>, String)>,
+    broken: Option<Broke>,
+}
+
+/// Why the rest of the records is not known.
+struct Broke {
+    event: Option<u64>,
+    message: String,
+    /// It is a record that may be just being written.
+    torn: bool,
 }
 
 /// What is known of how a build ended there.
@@ -76,7 +87,10 @@ pub(super) fn build(builds: &mut Builds, build: Summary) -> Result<Checked, Comm
         let running = place.is_running();
         let walk = match Records::journal(place) {
             Ok(records) => walk(builds, records)?,
-            Err(error) => Walk { broken: Some((None, error.message)), ..Walk::default() },
+            Err(error) => {
+                let broken = Broke { event: None, message: error.message, torn: false };
+                Walk { broken: Some(broken), ..Walk::default() }
+            }
         };
         checked.take(Place::Journal, &walk, &Expected { running, record: None });
         journal = Some(walk);
@@ -86,7 +100,7 @@ pub(super) fn build(builds: &mut Builds, build: Summary) -> Result<Checked, Comm
         let walk = walk(builds, Records::backend(&summary))?;
         let running = record.outcome.is_none() && !record.lost;
         // What is still to be sent is not missing.
-        let unsent = builds.store().is_unsent(&record.id);
+        let unsent = record.outcome.is_none() && builds.store().is_unsent(&record.id);
         checked.take(Place::Backend, &walk, &Expected { running: running || unsent, record: Some(&record) });
         if let Some(journal) = &journal {
             // Where reading ended early, that is said, and what follows cannot be compared.
@@ -101,19 +115,13 @@ pub(super) fn build(builds: &mut Builds, build: Summary) -> Result<Checked, Comm
     Ok(checked)
 }
 
-/// The build in the backend.
+/// The build in the backend: by its id, as what the journal says of its number may be wrong.
 fn record(builds: &mut Builds, build: &Summary) -> Result<Option<Listed>, CommandError> {
-    if !builds.has_backend() {
-        return Ok(None);
+    if let Some(record) = builds.record_of(build).map_err(|error| backend_error(&error))? {
+        return Ok(Some(record));
     }
-    let known = match build.number {
-        Some(number) => Some((build.component.clone(), number)),
-        // Its journal says too little.
-        None => builds.find_remote(&build.id)?.and_then(|found| Some((found.component, found.number?))),
-    };
-    let Some((component, number)) = known else { return Ok(None) };
-    let record = builds.record(&component, number).map_err(|error| backend_error(&error))?;
-    Ok(record.filter(|record| record.id == build.id))
+    let Some(found) = builds.find_remote(&build.id)? else { return Ok(None) };
+    builds.record_of(&found).map_err(|error| backend_error(&error))
 }
 
 fn walk(builds: &mut Builds, mut records: Records) -> Result<Walk, CommandError> {
@@ -122,17 +130,23 @@ fn walk(builds: &mut Builds, mut records: Records) -> Result<Walk, CommandError>
         let record = match records.next(builds)? {
             Ok(record) => record,
             Err(End::Whole) => return Ok(walk),
-            Err(End::Damaged(what)) => {
-                walk.broken = Some((Some(verifier.checked()), what));
+            Err(End::Damaged(message)) => {
+                walk.broken = Some(Broke { event: Some(verifier.checked()), message, torn: true });
                 return Ok(walk);
             }
         };
+        if walk.hashes.is_empty()
+            && let Payload::Json(text) = &record.payload
+            && let Ok(started) = serde_json::from_str::<BuildStarted>(text)
+        {
+            walk.id = Some(started.id);
+        }
         if let Err(broken) = verifier.check(&record) {
             let event = match &broken {
                 Broken::Missing { expected, .. } => *expected,
                 Broken::Changed { seq, .. } => *seq,
             };
-            walk.broken = Some((Some(event), broken.to_string()));
+            walk.broken = Some(Broke { event: Some(event), message: broken.to_string(), torn: false });
             return Ok(walk);
         }
         walk.hashes.push(record.hash);
@@ -150,9 +164,12 @@ impl Checked {
             self.hash = walk.hashes.last().copied();
         }
         let problem = |event, message: String| Problem { place, event, message };
-        if let Some((event, message)) = &walk.broken {
+        if let Some(id) = walk.id.as_ref().filter(|id| **id != self.build.id) {
+            self.problems.push(problem(Some(0), format!("its events are those of build {id}")));
+        }
+        if let Some(Broke { event, message, torn }) = &walk.broken {
             // The last record of a journal that is being written may be cut.
-            if !expected.running || event.is_none() {
+            if !(expected.running && *torn && place == Place::Journal) {
                 self.problems.push(problem(*event, message.clone()));
             }
             return;

@@ -65,7 +65,7 @@ fn chosen(builds: &mut Builds, args: &ExportArgs) -> Result<Vec<Summary>, Comman
     }
     if args.builds.is_empty() {
         let criteria = Criteria::new(&args.filter, args.source.component.clone());
-        chosen = builds.newest(&criteria, usize::MAX)?.collect();
+        chosen = builds.all(&criteria)?;
         let (ended, running): (Vec<_>, Vec<_>) =
             chosen.into_iter().partition(|build| build.outcome.is_some());
         for build in running {

@@ -86,7 +86,7 @@ struct Logs<'a> {
     out: BufWriter<Stdout>,
     terminal: bool,
     /// The build comes from where anybody may write.
-    remote: bool,
+    foreign: bool,
     /// Steps that are plugins.
     guests: HashSet<String>,
     attempts: HashMap<StepName, u32>,
@@ -102,8 +102,11 @@ impl<'a> Logs<'a> {
             args,
             out: output::stdout(),
             terminal,
-            // What a backend says of a step's kind may be wrong, and what it holds may come from anywhere.
-            remote: matches!(found, Found::Remote(_)),
+            // What a backend or an archive says of a step's kind may be wrong, and what it holds may come from anywhere.
+            foreign: match found {
+                Found::Local(place) => place.is_imported(),
+                Found::Remote(_) => true,
+            },
             guests: HashSet::new(),
             attempts: HashMap::new(),
             last: args.tail.map(LastLines::new),
@@ -165,7 +168,7 @@ impl<'a> Logs<'a> {
         if self.args.json {
             event.body = Body::StepOutput(bytes);
             self.out.write_all(&json_line(&event))
-        } else if self.terminal && (self.remote || is_guest()) {
+        } else if self.terminal && (self.foreign || is_guest()) {
             // A plugin's output may hold what would drive a terminal; a pipe gets every byte as it was.
             self.out.write_all(&text::harmless(&bytes))
         } else {

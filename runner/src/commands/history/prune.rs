@@ -7,7 +7,7 @@ use crate::{
     analysis::{Candidate, Rules, kept},
     cli::PruneArgs,
     commands::{
-        builds::{Builds, Criteria, backend_error},
+        builds::{Builds, Criteria},
         output::{print, print_json, warn},
     },
     error::{CommandError, Exit},
@@ -25,14 +25,11 @@ struct Dropped {
 pub(super) fn prune(args: &PruneArgs) -> Result<Exit, CommandError> {
     let mut builds = Builds::open(&args.source)?;
     let criteria = Criteria { component: args.source.component.clone(), ..Criteria::default() };
-    let mut newest = builds.newest(&criteria, usize::MAX)?;
-    let mut all: Vec<_> = newest.by_ref().collect();
     // Which builds are the newest cannot be said without knowing all.
-    if let Some(error) = newest.failed() {
-        let mut error = backend_error(error);
+    let mut all = builds.all(&criteria).map_err(|mut error| {
         error.message.push_str("; nothing was dropped");
-        return Err(error.help("try again later, or prune only this workspace: --local"));
-    }
+        error
+    })?;
     all.sort_by(|a, b| (b.started_at, &b.id).cmp(&(a.started_at, &a.id)));
     let rules = Rules {
         newest: args.keep,
@@ -92,18 +89,19 @@ fn prune_local(builds: &Builds, place: &BuildDir, dry_run: bool) -> Result<Optio
 }
 
 fn prune_remote(builds: &mut Builds, build: &Summary, dry_run: bool) -> Result<Option<u64>, String> {
-    let Some(number) = build.number.filter(|_| builds.has_backend()) else { return Ok(None) };
-    let record = builds.record(&build.component, number).map_err(|error| error.to_string())?;
-    let Some(record) = record.filter(|record| record.id == build.id && !record.pruned) else {
+    // What is still to come of it has output, too.
+    if builds.store().is_unsent(&build.id) {
         return Ok(None);
-    };
+    }
+    let record = builds.record_of(build).map_err(|error| error.to_string())?;
+    let Some(record) = record.filter(|record| !record.pruned) else { return Ok(None) };
     if record.outcome.is_none() && !record.lost {
         return Ok(None);
     }
     if dry_run {
         return Ok(Some(record.brief.map_or(0, |brief| brief.output_bytes)));
     }
-    builds.prune(&build.component, number).map(Some).map_err(|error| error.to_string())
+    builds.prune(&build.component, record.number).map(Some).map_err(|error| error.to_string())
 }
 
 fn say(args: &PruneArgs, total: usize, done: &[(Summary, Dropped)]) -> Result<(), CommandError> {

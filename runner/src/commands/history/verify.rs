@@ -23,6 +23,7 @@ use crate::{
 
 pub(super) fn verify(args: &VerifyArgs) -> Result<Exit, CommandError> {
     let mut builds = Builds::open(&args.source)?;
+    builds.need_backend()?;
     let mut checked = Vec::new();
     if args.all {
         for build in all(&mut builds, args)? {
@@ -57,8 +58,8 @@ fn all(builds: &mut Builds, args: &VerifyArgs) -> Result<Vec<Summary>, CommandEr
     };
     let mut all: Vec<_> = places.iter().filter_map(|place| of_place(builds, place)).filter(fits).collect();
     let store = builds.store().clone();
-    let remote = builds.newest(&criteria, usize::MAX)?;
-    all.extend(remote.filter(|build| !store.place(&build.id).journal().exists()));
+    let listed = builds.all(&criteria)?.into_iter();
+    all.extend(listed.filter(|build| !store.place(&build.id).journal().exists()));
     Ok(all)
 }
 

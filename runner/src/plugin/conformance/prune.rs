@@ -92,6 +92,7 @@ pub(super) fn lost(bench: &Bench) -> Checked {
     same("the first event to send", &grant.next_seq, &4)?;
     same("appending", &one.append(&grant, &events(4..6))?, &WriteOutcome::Stored(6))?;
     holds(other.prune(&grant.build).is_err(), || "a build that runs again lost its output".to_owned())?;
+    same("that it is pruned, with events after that", &one.record(&grant.build)?.pruned, &false)?;
     left.extend(events(4..6));
     same_events("what is read", &other.read_all(&grant.build, None, 100)?.0, &left)
 }

@@ -144,6 +144,7 @@ impl Kept {
             next,
             file: file.to_owned(),
         });
+        self.build.pruned = false;
         WriteOutcome::Stored(next)
     }
 
