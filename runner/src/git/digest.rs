@@ -124,9 +124,11 @@ fn on_disk(path: &Path, left: &mut u64) -> io::Result<Option<(&'static str, Stri
     Ok(Some((mode, hash_file(path)?)))
 }
 
-/// SHA-256 of a file, in lower-case hex.
+/// SHA-256 of a file, in lower-case hex. Of one that grows meanwhile, as a log does, what it has now: it may have no end.
 pub(super) fn hash_file(path: &Path) -> io::Result<String> {
-    let mut file = File::open(path)?;
+    let file = File::open(path)?;
+    let length = file.metadata()?.len();
+    let mut file = file.take(length);
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 64 * 1024];
     loop {

@@ -49,15 +49,10 @@ fn keeps_the_contract_encrypted() {
 }
 
 #[test]
-fn keeps_the_contract_plain() {
-    let mut backend = encrypted("plain");
+fn keeps_the_contract_plain_through_a_pooler() {
+    let mut backend = at(&variable("DCD_TEST_POSTGRES_POOLER"), "pooled");
     backend.with["sslmode"] = json!("disable");
     backend.keeps_the_contract();
-}
-
-#[test]
-fn keeps_the_contract_through_a_pooler() {
-    at(&variable("DCD_TEST_POSTGRES_POOLER"), "pooled").keeps_the_contract();
 }
 
 #[test]

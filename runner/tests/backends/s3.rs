@@ -5,7 +5,10 @@ use std::process::Command;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::{harness::installed_file, support::installed};
+use crate::{
+    harness::{Backend, installed_file},
+    support::installed,
+};
 
 /// What no server does that lets two writers make the same object: s3s-fs.
 const RACES: [&str; 2] = ["numbers-race", "lock-race"];
@@ -92,6 +95,23 @@ fn fails(opened: Opened, words: &[&str]) {
 #[test]
 fn moto_keeps_the_contract() {
     passes(Opened::at(&variable("DCD_TEST_S3_MOTO")).test(&[]));
+}
+
+#[test]
+fn is_shared_by_two_machines() {
+    let endpoint = variable("DCD_TEST_S3_MOTO");
+    let prefix = format!("machines-{}", std::process::id());
+    let with = json!({ "endpoint": endpoint, "bucket": variable("DCD_TEST_S3_BUCKET"), "prefix": prefix });
+    let (key, secret) = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY");
+    let backend = Backend {
+        secrets: json!({ key: { "env": "KEY" }, secret: { "env": "SECRET" } }),
+        env: vec![
+            ("KEY".into(), variable("DCD_TEST_S3_KEY")),
+            ("SECRET".into(), variable("DCD_TEST_S3_SECRET")),
+        ],
+        ..Backend::new("history-s3", with, json!({ "http": [endpoint], "secrets": [key, secret] }))
+    };
+    backend.is_shared_by_two_machines("shop");
 }
 
 /// But for what races: of several writers that make an object at once, s3s-fs tells more than one that it was first.
