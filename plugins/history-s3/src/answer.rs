@@ -74,7 +74,7 @@ pub(crate) fn error(place: &Place, doing: Doing, key: &str, response: &Response)
             said(format!("{origin} does not accept the signature: the secret key is not that of the access key"))
                 .help("check AWS_SECRET_ACCESS_KEY; and that no proxy on the way changes requests"),
         ),
-        (_, "InvalidAccessKeyId") => Error::Denied(
+        (_, "InvalidAccessKeyId" | "NotSignedUp") => Error::Denied(
             said(format!("{origin} does not know the access key")).help(
                 "check AWS_ACCESS_KEY_ID; a key that begins with ASIA needs AWS_SESSION_TOKEN, and only holds for a while",
             ),
