@@ -21,8 +21,8 @@ use crate::{
 
 /// How long after its id a build may start: plugins are compiled in between.
 const SLACK: UnixMs = 10 * 60 * 1000;
-/// The most that a backend gives at once.
-const LONGEST_PAGE: usize = 1000;
+/// The most that a backend is asked for at once: it may read the same segments of its store again for each page.
+const LONGEST_PAGE: usize = 5000;
 
 /// The builds of both that fit, the workspace's first where both have one.
 pub(in crate::commands) struct Newest<'b> {
