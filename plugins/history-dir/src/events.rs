@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 use dcd_plugin_sdk::history::{Event, EventPage, Payload, prune};
 use dcd_plugin_sdk::{Error, Help as _};
+use shared::line;
 
+use crate::files;
 use crate::layout::BuildDir;
-use crate::{files, line};
 
 /// The most that one page carries, so that a page of large events fits into a call.
 const PAGE_BYTES: usize = 4 << 20;

@@ -1,9 +1,9 @@
 //! Which file is where.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use dcd_plugin_sdk::Error;
+use shared::segment;
 
 use crate::files;
 
@@ -100,45 +100,10 @@ impl BuildDir {
 
 /// A name as one path segment that no file system and no person misunderstands.
 pub(crate) fn encode(name: &str) -> String {
-    let mut encoded = String::with_capacity(name.len());
-    for (index, byte) in name.bytes().enumerate() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => encoded.push(byte.into()),
-            // A leading dot hides a file, and is how files that are not finished are called.
-            b'.' if index > 0 => encoded.push('.'),
-            // Writing to a string cannot fail.
-            _ => _ = write!(encoded, "%{byte:02X}"),
-        }
-    }
-    encoded
+    segment::encode(name, '%')
 }
 
 /// The name that [`encode`] made a segment of; none for other files.
 pub(crate) fn decode(segment: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(segment.len());
-    let mut rest = segment;
-    while let Some((plain, escaped)) = rest.split_once('%') {
-        bytes.extend_from_slice(plain.as_bytes());
-        bytes.push(u8::from_str_radix(escaped.get(..2)?, 16).ok()?);
-        rest = escaped.get(2..)?;
-    }
-    bytes.extend_from_slice(rest.as_bytes());
-    String::from_utf8(bytes).ok().filter(|name| encode(name) == segment)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_become_one_segment_and_come_back() {
-        for name in ["shop", "team/shop", "..", ".hidden", "a b%c", "grüezi", "v1.2"] {
-            let segment = encode(name);
-            assert!(!segment.contains('/') && !segment.starts_with('.'), "{segment}");
-            assert_eq!(decode(&segment).as_deref(), Some(name));
-        }
-        for other in [".tmp-12", "%2", "%zz", "%61", "a b"] {
-            assert_eq!(decode(other), None, "{other}");
-        }
-    }
+    segment::decode(segment, '%')
 }

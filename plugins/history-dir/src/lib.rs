@@ -29,7 +29,6 @@ mod events;
 mod files;
 mod layout;
 mod lease;
-mod line;
 mod list;
 mod locks;
 mod record;

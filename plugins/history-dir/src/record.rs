@@ -5,10 +5,10 @@ use std::path::Path;
 use dcd_plugin_sdk::history::{Build, BuildId, NewBuild, Status};
 use dcd_plugin_sdk::{Error, Help as _, serde_json};
 use serde::{Deserialize, Serialize};
+use shared::line::Verbatim;
 
 use crate::events::Events;
 use crate::layout::BuildDir;
-use crate::line::Verbatim;
 use crate::{files, lease};
 
 /// What is known of a build but for its number, which its path says.
@@ -63,9 +63,9 @@ pub(crate) fn read(dir: &BuildDir) -> Result<Option<Record>, Error> {
     if let Some(record) = read_file(&dir.record())? {
         return Ok(Some(record));
     }
-    // The run's entry is made when the number was given, just before the directory.
-    let is_beginning = |claim: &Record| !dir.component.run(&claim.run_id).exists();
-    Ok(read_claim(dir)?.filter(is_beginning))
+    // The run's entry is made just before the directory.
+    let is_there = |claim: &Record| dir.path().is_dir() || !dir.component.run(&claim.run_id).exists();
+    Ok(read_claim(dir)?.filter(is_there))
 }
 
 /// The record that gave a number; none when it was not given.
@@ -94,8 +94,8 @@ pub(crate) fn build(dir: &BuildDir, now: u64) -> Result<Option<Build>, Error> {
         status: record.status.into(),
         started_at: record.started_at,
         finished_at: record.finished_at,
-        metadata: record.metadata.into_text(),
-        summary: record.summary.map(Verbatim::into_text),
+        metadata: record.metadata.to_text(),
+        summary: record.summary.as_ref().map(Verbatim::to_text),
         pruned: pruned_to == Some(next_seq),
     }))
 }

@@ -104,7 +104,9 @@ fn a_begin_that_broke_off_anywhere_is_taken_up() -> Tested {
         } else {
             fs::remove_file(&lost)?;
         }
-        assert!(open(&dir)?.list_builds(any(), Page { limit: 9, cursor: None })?.items.len() == 1);
+        // Without a directory it is as one that somebody removed, until it is begun again.
+        let listed = usize::from(!lost.ends_with("1"));
+        assert_eq!(open(&dir)?.list_builds(any(), Page { limit: 9, cursor: None })?.items.len(), listed);
         assert_eq!(open(&dir)?.begin_build(new_build("c", "b", 1))?.build.number, 2, "{}", lost.display());
         assert_eq!(open(&dir)?.begin_build(new_build("c", "a", 1))?.build.number, 1, "{}", lost.display());
     }

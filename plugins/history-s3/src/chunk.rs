@@ -7,8 +7,7 @@ use dcd_plugin_sdk::{Error, Help as _};
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
-
-use crate::line;
+use shared::line;
 
 /// How much text makes a chunk of its own, however much comes at once.
 const LARGEST: usize = 4 << 20;

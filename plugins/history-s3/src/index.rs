@@ -131,7 +131,7 @@ pub(crate) fn loosen(store: &Store, component: &str, numbers: &[u64]) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::line::Verbatim;
+    use shared::line::Verbatim;
 
     #[test]
     fn segments_that_cannot_fit_are_known() -> Result<(), Error> {

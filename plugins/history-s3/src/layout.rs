@@ -1,8 +1,6 @@
 //! Which object is where. All that stands in a key is a letter, a digit or one of `-._~/`: what every server and every URL
 //! takes as it is.
 
-use std::fmt::Write as _;
-
 /// How many builds a segment holds.
 pub(crate) const SEGMENT: u64 = 500;
 
@@ -64,47 +62,17 @@ pub(crate) fn lock(name: &str) -> String {
 
 /// A name as one part of a key: everything but letters, digits, `-`, `_` and inner dots becomes `~` and two hex digits.
 pub(crate) fn encode(name: &str) -> String {
-    let mut encoded = String::with_capacity(name.len());
-    for (index, byte) in name.bytes().enumerate() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => encoded.push(byte.into()),
-            // `.` and `..` mean something else in a path.
-            b'.' if index > 0 => encoded.push('.'),
-            // Writing to a string cannot fail.
-            _ => _ = write!(encoded, "~{byte:02X}"),
-        }
-    }
-    encoded
+    shared::segment::encode(name, '~')
 }
 
 /// The name that [`encode`] made a part of a key of; none for other keys.
 pub(crate) fn decode(part: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(part.len());
-    let mut rest = part;
-    while let Some((plain, escaped)) = rest.split_once('~') {
-        bytes.extend_from_slice(plain.as_bytes());
-        bytes.push(u8::from_str_radix(escaped.get(..2)?, 16).ok()?);
-        rest = escaped.get(2..)?;
-    }
-    bytes.extend_from_slice(rest.as_bytes());
-    String::from_utf8(bytes).ok().filter(|name| encode(name) == part)
+    shared::segment::decode(part, '~')
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_become_one_part_and_come_back() {
-        for name in ["shop", "team/shop", "..", ".hidden", "a b~c", "grüezi", "v1.2", "deploy to prod"] {
-            let part = encode(name);
-            assert!(!part.contains('/') && !part.starts_with('.'), "{part}");
-            assert_eq!(decode(&part).as_deref(), Some(name));
-        }
-        for other in ["~2", "~zz", "~61", "a b", ".x"] {
-            assert_eq!(decode(other), None, "{other}");
-        }
-    }
 
     #[test]
     fn keys_sort_as_their_builds() {

@@ -21,7 +21,6 @@ mod config;
 mod document;
 mod index;
 mod layout;
-mod line;
 mod list;
 mod lock;
 mod prune;

@@ -3,9 +3,9 @@
 use dcd_plugin_sdk::Error;
 use dcd_plugin_sdk::history::{Build, BuildId, Lease, NewBuild, Status};
 use serde::{Deserialize, Serialize};
+use shared::line::Verbatim;
 
 use crate::document::Document;
-use crate::line::Verbatim;
 use crate::store::random;
 
 /// One build, as its object has it.

@@ -6,11 +6,11 @@
 
 use dcd_plugin_sdk::Error;
 use dcd_plugin_sdk::history::{Event, Lease, Status, WriteOutcome};
+use shared::line::Verbatim;
 
 use crate::chunk::{self, Lines};
 use crate::document::{Change, Version};
 use crate::layout;
-use crate::line::Verbatim;
 use crate::record::{Chunk, Record, StatusName};
 use crate::settle::thaw;
 use crate::store::{Store, random};

@@ -78,8 +78,8 @@ fn segments_cost_little_and_save_much() -> Tested {
             spent += requests.len();
         }
     }
-    // Each 8, and every 20th the rest.
-    assert!(spent <= 599 * 8 + 30 * 30, "{spent}");
+    // Each 9, and every 20th the rest.
+    assert!(spent <= 599 * 9 + 30 * 30, "{spent}");
     let store = bucket.open()?;
     let newest = store.list_builds(any(), page(20))?;
     assert_eq!(

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 /// JSON text, kept to the byte: embedded when it fits on a line, else as a string, `{"$json": "..."}`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(crate) struct Verbatim(Box<RawValue>);
+pub struct Verbatim(Box<RawValue>);
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -20,14 +20,16 @@ struct Quoted {
 }
 
 impl Verbatim {
-    pub(crate) fn new(json: &str) -> Result<Self, Error> {
+    /// This text. Not an error for any: what is no JSON is kept as a string, too.
+    pub fn new(json: &str) -> Result<Self, Error> {
         match RawValue::from_string(json.to_owned()) {
             Ok(raw) if raw.get() == json && !is_misread(json) => Ok(Self(raw)),
             _ => Ok(Self(serde_json::value::to_raw_value(&Quoted { text: json.to_owned() })?)),
         }
     }
 
-    pub(crate) fn to_text(&self) -> String {
+    /// The text as it was given.
+    pub fn to_text(&self) -> String {
         let text = self.0.get();
         // Only what begins so can be quoted: there are thousands to read.
         let quoted =
@@ -61,7 +63,7 @@ struct Line {
 }
 
 /// Writes an event as a line.
-pub(crate) fn write(event: &Event, out: &mut Vec<u8>) -> Result<(), Error> {
+pub fn write(event: &Event, out: &mut Vec<u8>) -> Result<(), Error> {
     let mut line = Line {
         seq: event.seq,
         at: event.at,
@@ -85,7 +87,7 @@ pub(crate) fn write(event: &Event, out: &mut Vec<u8>) -> Result<(), Error> {
 }
 
 /// Reads a line.
-pub(crate) fn read(line: &str) -> Result<Event, Error> {
+pub fn read(line: &str) -> Result<Event, Error> {
     let line: Line = serde_json::from_str(line)?;
     let payload = match (line.json, line.text, line.base64) {
         (Some(json), None, None) => Payload::Json(json.to_text()),
