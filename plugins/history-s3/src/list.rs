@@ -69,6 +69,8 @@ struct Queue {
     builds: VecDeque<Build>,
     /// How many records, or segments, are read next.
     window: u64,
+    /// How many segments are read first.
+    segments: u64,
 }
 
 /// An object that a queue wants.
@@ -91,7 +93,8 @@ fn queues(store: &Store, filter: &BuildFilter, page: &Page, limit: u64) -> Resul
     };
     let keys: Vec<_> = names.iter().map(|name| layout::component(name)).collect();
     // Of many components each has few of the newest builds.
-    let window = (limit / names.len().max(1) as u64).clamp(1, FIRST_RECORDS);
+    let share = limit / names.len().max(1) as u64;
+    let windows = (share.clamp(1, FIRST_RECORDS), share.div_ceil(SEGMENT).clamp(1, MOST_SEGMENTS));
     let mut queues = Vec::new();
     let mut indexes = Vec::new();
     for ((name, key), object) in names.iter().zip(&keys).zip(store.get_all(&keys)?) {
@@ -103,7 +106,7 @@ fn queues(store: &Store, filter: &BuildFilter, page: &Page, limit: u64) -> Resul
         match &cursor {
             Some(cursor) => {
                 if let Some(next) = cursor.get(name) {
-                    queues.push(Queue::new(index, *next, window));
+                    queues.push(Queue::new(index, *next, windows));
                 }
             }
             None => indexes.push(index),
@@ -111,7 +114,7 @@ fn queues(store: &Store, filter: &BuildFilter, page: &Page, limit: u64) -> Resul
     }
     let highest = highest(store, &indexes)?;
     queues
-        .extend(indexes.into_iter().zip(highest).map(|(index, highest)| Queue::new(index, highest, window)));
+        .extend(indexes.into_iter().zip(highest).map(|(index, highest)| Queue::new(index, highest, windows)));
     Ok(queues)
 }
 
@@ -165,8 +168,9 @@ fn fill(store: &Store, queues: &mut [Queue], filter: &BuildFilter, floor: u64) -
 }
 
 impl Queue {
-    fn new(index: Index, next: u64, window: u64) -> Self {
-        Self { index, next, last: next, builds: VecDeque::new(), window }
+    fn new(index: Index, next: u64, (records, segments): (u64, u64)) -> Self {
+        let window = if next > index.through { records } else { segments };
+        Self { index, next, last: next, builds: VecDeque::new(), window, segments }
     }
 
     /// Whether it has to be read on, when all that is known of the others started before `floor`.
@@ -195,7 +199,8 @@ impl Queue {
             let first = self.next.saturating_sub(self.window).max(through) + 1;
             let wants = (first..=self.next).rev().map(Want::Build).collect();
             self.next = first - 1;
-            self.window = if self.next > through { (self.window * 2).min(MOST_RECORDS) } else { 1 };
+            let is_settled = self.next <= through;
+            self.window = if is_settled { self.segments } else { (self.window * 2).min(MOST_RECORDS) };
             return wants;
         }
         let mut wants = Vec::new();
