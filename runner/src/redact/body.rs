@@ -93,9 +93,8 @@ fn outputs(redactor: &Redactor, outputs: &mut BTreeMap<String, serde_json::Value
     }
 }
 
-/// By way of JSON, as facts are many fields of many types. When a secret is one of the words that a type is made of
-/// ("linux"), nothing is told rather than that.
-/// Masks what is recorded of the surroundings.
+/// Masks what is recorded of the surroundings: by way of JSON, as facts are many fields of many types. When a secret is one
+/// of the words that a type is made of ("linux"), nothing is told rather than that.
 pub fn mask_facts(redactor: &Redactor, facts: &mut Facts) {
     let Ok(mut value) = serde_json::to_value(&*facts) else { return };
     let before = value.clone();

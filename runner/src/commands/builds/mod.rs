@@ -98,7 +98,9 @@ impl Builds {
         let all = newest.by_ref().collect();
         match newest.failed() {
             Some(error) => {
-                Err(backend_error(error).help("try again later, or look at this workspace only: --local"))
+                let own = error.help.as_deref().unwrap_or("try again later");
+                let help = format!("{own}; or look at this workspace only: --local");
+                Err(backend_error(error).help(help))
             }
             None => Ok(all),
         }
