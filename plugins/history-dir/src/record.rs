@@ -94,8 +94,8 @@ pub(crate) fn build(dir: &BuildDir, now: u64) -> Result<Option<Build>, Error> {
         status: record.status.into(),
         started_at: record.started_at,
         finished_at: record.finished_at,
-        metadata: record.metadata.to_text(),
-        summary: record.summary.as_ref().map(Verbatim::to_text),
+        metadata: record.metadata.into_text(),
+        summary: record.summary.map(Verbatim::into_text),
         pruned: pruned_to == Some(next_seq),
     }))
 }

@@ -18,6 +18,13 @@ pub(crate) fn is_lost(error: &tokio_postgres::Error) -> bool {
     }
 }
 
+/// Whether the server has none of the ciphers that were offered to it.
+pub(crate) fn is_without_cipher(error: &tokio_postgres::Error) -> bool {
+    use rustls::AlertDescription::{HandshakeFailure, InsufficientSecurity};
+    let wrong = source::<rustls::Error>(error);
+    matches!(wrong, Some(rustls::Error::AlertReceived(HandshakeFailure | InsufficientSecurity)))
+}
+
 /// The error of a statement, or of logging in.
 pub(crate) fn of(error: &tokio_postgres::Error, target: &Target) -> Error {
     if let Some(error) = error.as_db_error() {

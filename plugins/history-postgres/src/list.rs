@@ -13,7 +13,9 @@ use crate::moment::Moment;
 use crate::session::Session;
 use crate::text;
 
-const LONGEST_PAGE: u32 = 500;
+const LONGEST_PAGE: u32 = 10_000;
+/// How many bytes of metadata and summaries a page carries, so that it fits into a call; the last build may exceed it.
+const LARGEST_PAGE: i64 = 24 << 20;
 /// The keys of the metadata that are columns, and how many characters of a text these hold.
 const COLUMNS: &[(&str, &str)] = &[("branch", "branch"), ("commit", "commit"), ("user", "user_name")];
 const CUT: usize = 400;
@@ -136,9 +138,13 @@ pub(crate) fn list(session: &Session, filter: &BuildFilter, page: &Page) -> Resu
         format!("WHERE {}", query.conditions.join(" AND "))
     };
     let order = if of_component { "number DESC" } else { "started_at DESC, id DESC" };
+    // The lengths of texts are known without reading them.
+    let bytes = "octet_length(metadata_text) + coalesce(octet_length(summary_text), 0)";
     let sql = format!(
-        "SELECT {RECORD}, id, (extract(epoch FROM started_at) * 1000000)::bigint FROM SCHEMA.builds {conditions} \
-         ORDER BY {order} LIMIT {}",
+        "SELECT {RECORD}, id, (extract(epoch FROM started_at) * 1000000)::bigint, bytes_so_far FROM (\
+         SELECT *, sum({bytes}) OVER (ORDER BY {order} ROWS UNBOUNDED PRECEDING) AS bytes_so_far FROM (\
+         SELECT * FROM SCHEMA.builds {conditions} ORDER BY {order} LIMIT {}) AS fitting) AS build \
+         WHERE bytes_so_far - ({bytes}) < {LARGEST_PAGE} ORDER BY {order}",
         limit + 1
     );
     let values: Vec<(&(dyn ToSql + Sync), Type)> =
@@ -147,8 +153,10 @@ pub(crate) fn list(session: &Session, filter: &BuildFilter, page: &Page) -> Resu
     let cursor = |last: &Row| {
         if of_component { Cursor::Number(last.get(1)) } else { Cursor::Start(last.get(13), last.get(12)) }
     };
-    let next = (rows.len() > limit).then(|| cursor(&rows[limit - 1]));
-    let items = rows.iter().take(limit).map(record).collect();
+    let page = &rows[..rows.len().min(limit)];
+    let is_cut = |last: &Row| rows.len() > limit || last.get::<_, i64>(14) >= LARGEST_PAGE;
+    let next = page.last().filter(|last| is_cut(last)).map(cursor);
+    let items = page.iter().map(record).collect();
     Ok(BuildPage { items, next: next.map(Cursor::text) })
 }
 

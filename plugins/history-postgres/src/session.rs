@@ -38,14 +38,14 @@ pub(crate) struct Statement<'a> {
 /// A server, and the connection to it while there is one.
 pub(crate) struct Session {
     target: Target,
-    connector: Option<Connector>,
+    connector: RefCell<Option<Connector>>,
     runtime: Runtime,
     client: RefCell<Option<Rc<Client>>>,
 }
 
 impl Session {
     pub(crate) fn new(target: Target) -> Result<Self, Error> {
-        let connector = Connector::new(&target)?;
+        let connector = RefCell::new(Connector::new(&target)?);
         let runtime = Builder::new_current_thread().enable_all().build()?;
         Ok(Self { target, connector, runtime, client: RefCell::new(None) })
     }
@@ -140,10 +140,18 @@ impl Session {
         }
         let wrong = |error: &_| failure::of(error, &self.target);
         // The tasks run while a call waits; they end with the client.
-        if let Some(connector) = self.connector.clone() {
+        let connector = self.connector.borrow().clone();
+        if let Some(connector) = connector {
             config.ssl_mode(tokio_postgres::config::SslMode::Require);
-            let (client, connection) =
-                config.connect_raw(stream, connector).await.map_err(|error| wrong(&error))?;
+            let begun = config.connect_raw(stream, connector.clone()).await;
+            let begun = match (begun, connector.with_all_ciphers()) {
+                (Err(error), Some(connector)) if failure::is_without_cipher(&error) => {
+                    self.connector.replace(Some(connector.clone()));
+                    config.connect_raw(self.reach().await?, connector).await
+                }
+                (begun, _) => begun,
+            };
+            let (client, connection) = begun.map_err(|error| wrong(&error))?;
             tokio::spawn(async { connection.await.map_err(|error| lost(&error)) });
             return Ok(client);
         }
@@ -189,7 +197,8 @@ impl Session {
         let token = client.cancel_token();
         let cancel = async {
             let stream = self.reach().await.ok()?;
-            match self.connector.clone() {
+            let connector = self.connector.borrow().clone();
+            match connector {
                 Some(connector) => token.cancel_query_raw(stream, connector).await.ok(),
                 None => token.cancel_query_raw(stream, NoTls).await.ok(),
             }

@@ -12,7 +12,9 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, CipherSuite, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
 use sha2::{Digest, Sha256, Sha384, Sha512};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -26,6 +28,8 @@ use crate::settings::{SslMode, Target};
 #[derive(Clone)]
 pub(crate) struct Connector {
     config: Arc<ClientConfig>,
+    /// With every cipher, while `config` has only some.
+    full: Option<Arc<ClientConfig>>,
     name: ServerName<'static>,
 }
 
@@ -40,18 +44,37 @@ impl Connector {
         };
         let provider = Arc::new(ring::default_provider());
         let inner = if verify { Some(verifier(target, provider.clone())?) } else { None };
-        let config = ClientConfig::builder_with_provider(provider.clone())
-            .with_safe_default_protocol_versions()
-            .map_err(|error| Error::other(format!("TLS cannot be set up: {error}")))?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Verifier { inner, check_name, provider }))
-            .with_no_client_auth();
+        let verifier = Arc::new(Verifier { inner, check_name, provider: provider.clone() });
+        let config = |provider: CryptoProvider| -> Result<_, Error> {
+            let config = ClientConfig::builder_with_provider(Arc::new(provider))
+                .with_safe_default_protocol_versions()
+                .map_err(|error| Error::other(format!("TLS cannot be set up: {error}")))?
+                .dangerous()
+                .with_custom_certificate_verifier(verifier.clone())
+                .with_no_client_auth();
+            Ok(Arc::new(config))
+        };
+        let mut quick = CryptoProvider::clone(&provider);
+        quick.cipher_suites.retain(|suite| !is_slow(suite.suite()));
         let name = ServerName::try_from(target.host.clone()).map_err(|_| {
             let message = format!("{:?} is neither a host's name nor an address", target.host);
             Error::invalid_config("/host", message)
         })?;
-        Ok(Some(Self { config: Arc::new(config), name }))
+        let full = config(CryptoProvider::clone(&provider))?;
+        Ok(Some(Self { config: config(quick)?, full: Some(full), name }))
     }
+
+    /// The same with every cipher, for a server that has none of those that were offered; none when all were.
+    pub(crate) fn with_all_ciphers(&self) -> Option<Self> {
+        let config = self.full.clone()?;
+        Some(Self { config, full: None, name: self.name.clone() })
+    }
+}
+
+/// WebAssembly has no instructions for AES: it takes four times as long as `ChaCha20`, most of the time of a long list.
+/// But it is what a server takes of both. Those of TLS 1.2 are for servers that are old anyway.
+fn is_slow(suite: CipherSuite) -> bool {
+    matches!(suite, CipherSuite::TLS13_AES_128_GCM_SHA256 | CipherSuite::TLS13_AES_256_GCM_SHA384)
 }
 
 fn verifier(target: &Target, provider: Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, Error> {

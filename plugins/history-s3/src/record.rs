@@ -192,18 +192,18 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    pub(crate) fn build(&self, component: &str, now: u64) -> Build {
+    pub(crate) fn build(self, component: &str, now: u64) -> Build {
         Build {
             id: BuildId { component: component.to_owned(), number: self.number },
-            run_id: self.run_id.clone(),
+            run_id: self.run_id,
             status: self.status.into(),
             started_at: self.started_at,
             finished_at: self.finished_at,
             lease_expires_at: self.lease_expires_at,
             as_of: now,
             next_seq: self.next_seq,
-            metadata: self.metadata.to_text(),
-            summary: self.summary.as_ref().map(Verbatim::to_text),
+            metadata: self.metadata.into_text(),
+            summary: self.summary.map(Verbatim::into_text),
             pruned: self.pruned,
         }
     }

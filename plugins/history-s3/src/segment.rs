@@ -14,8 +14,8 @@ const TURNS: u32 = 16;
 /// The builds of a segment's object.
 pub(crate) fn read(key: &str, bytes: &[u8]) -> Result<Vec<Entry>, Error> {
     let text = chunk::decompress(key, bytes)?;
-    let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-    lines.map(|line| serde_json::from_slice(line).context(format!("{key} is damaged"))).collect()
+    let entries = serde_json::Deserializer::from_slice(&text).into_iter();
+    entries.map(|entry| entry.context(format!("{key} is damaged"))).collect()
 }
 
 /// A segment's object.

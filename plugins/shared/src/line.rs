@@ -29,12 +29,12 @@ impl Verbatim {
     }
 
     /// The text as it was given.
-    pub fn to_text(&self) -> String {
+    pub fn into_text(self) -> String {
         let text = self.0.get();
         // Only what begins so can be quoted: there are thousands to read.
         let quoted =
             text.starts_with("{\"$json\"").then(|| serde_json::from_str::<Quoted>(text).ok()).flatten();
-        quoted.map_or_else(|| text.to_owned(), |quoted| quoted.text)
+        quoted.map_or_else(|| Box::<str>::from(self.0).into_string(), |quoted| quoted.text)
     }
 }
 
@@ -90,7 +90,7 @@ pub fn write(event: &Event, out: &mut Vec<u8>) -> Result<(), Error> {
 pub fn read(line: &str) -> Result<Event, Error> {
     let line: Line = serde_json::from_str(line)?;
     let payload = match (line.json, line.text, line.base64) {
-        (Some(json), None, None) => Payload::Json(json.to_text()),
+        (Some(json), None, None) => Payload::Json(json.into_text()),
         (None, Some(text), None) => Payload::Bytes(text.into_bytes()),
         (None, None, Some(base64)) => {
             Payload::Bytes(STANDARD.decode(base64).map_err(|error| Error::other(error.to_string()))?)

@@ -40,8 +40,6 @@ use crate::{
 
 /// How long a backend may take for one call.
 const CALL_LIMIT: Duration = Duration::from_secs(30);
-/// How many builds are asked for at once: each is some kilobytes.
-const LIST_PAGE: u32 = 1000;
 /// How many events are asked for at once.
 const EVENT_PAGE: u32 = 200;
 
@@ -251,8 +249,7 @@ impl Backend for HistoryPlugin {
 
     async fn list(&mut self, filter: &Filter, limit: usize, cursor: Option<String>) -> Answer<ListPage> {
         let filter = convert::filter(filter);
-        let limit = u32::try_from(limit).unwrap_or(LIST_PAGE).min(LIST_PAGE);
-        let page = Page { limit, cursor };
+        let page = Page { limit: u32::try_from(limit).unwrap_or(u32::MAX), cursor };
         let call = async |guest: &history::Guest, store: &mut Store<Guest>| {
             guest.call_list_builds(store, &filter, &page).await
         };

@@ -1,8 +1,8 @@
 //! history-postgres with a real server: straight, encrypted, and through a pooler in transaction mode.
 
-use std::{fs, path::Path, process::Command};
+use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::harness::{Backend, server};
 
@@ -59,6 +59,32 @@ fn keeps_the_contract_plain_through_a_pooler() {
 fn is_shared_by_two_machines() {
     sql("DROP SCHEMA IF EXISTS shared CASCADE");
     encrypted("shared").is_shared_by_two_machines("shop");
+}
+
+#[test]
+fn a_server_may_have_other_ciphers_than_the_quick_one() {
+    sql("DROP SCHEMA IF EXISTS ciphers CASCADE");
+    at(&variable("DCD_TEST_POSTGRES_POOLER"), "ciphers").is_shared_by_two_machines("shop");
+}
+
+/// More than a page has.
+#[test]
+fn large_summaries_are_listed_on_several_pages() {
+    sql("DROP SCHEMA IF EXISTS large CASCADE");
+    let backend = encrypted("large");
+    let project = backend.project("large", &json!([{ "name": "test", "run": "true" }]));
+    project.run(&["run"]).expect(0);
+    sql("UPDATE large.components SET last_number = 30; \
+         INSERT INTO large.builds (component, number, run_id, status, started_at, finished_at, lease_token, \
+         lease_expires_at, metadata_text, metadata, summary_text, summary) \
+         SELECT component, n, gen_random_uuid(), status, started_at, finished_at, 'none', started_at, '{}', '{}', \
+         '{\"reason\": \"' || repeat('x', 1000000) || '\"}', '{}' FROM large.builds, generate_series(2, 30) AS n");
+    for arguments in [&["--component", "large"][..], &[]] {
+        let listed = project.run(&[&["history", "list", "--json", "--limit", "1000"], arguments].concat());
+        let listed: Vec<Value> = serde_json::from_str(&listed.expect(0).out).unwrap();
+        let numbers: BTreeSet<_> = listed.iter().map(|build| build["number"].as_u64().unwrap()).collect();
+        assert_eq!((listed.len(), numbers), (30, (1..=30).collect()), "{arguments:?}");
+    }
 }
 
 /// Fails unless no build can be kept, with these words.

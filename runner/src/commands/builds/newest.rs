@@ -22,7 +22,7 @@ use crate::{
 /// How long after its id a build may start: plugins are compiled in between.
 const SLACK: UnixMs = 10 * 60 * 1000;
 /// The most that a backend is asked for at once: it may read the same segments of its store again for each page.
-const LONGEST_PAGE: usize = 5000;
+const LONGEST_PAGE: usize = 10_000;
 
 /// The builds of both that fit, the workspace's first where both have one.
 pub(in crate::commands) struct Newest<'b> {
