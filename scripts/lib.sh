@@ -21,6 +21,9 @@ container_tests='binary(/^(e2e|identity)$/)'
 # Those that need the servers of scripts/servers.
 # shellcheck disable=SC2034  # for the scripts that source this
 server_tests='(binary(/^backends$/) and not test(/^history_dir::/))'
+# The one with Garage, which compiles for minutes.
+# shellcheck disable=SC2034  # for the scripts that source this
+garage_test='test(=s3::garage_is_refused_as_it_overwrites)'
 
 say() { printf '%s: %s\n' "$name" "$*" >&2; }
 die() {

@@ -18,11 +18,15 @@ pub(crate) fn is_lost(error: &tokio_postgres::Error) -> bool {
     }
 }
 
-/// Whether the server has none of the ciphers that were offered to it.
+/// Whether the server may have none of the ciphers that were offered to it. Some say so, others just close the connection.
 pub(crate) fn is_without_cipher(error: &tokio_postgres::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, UnexpectedEof};
     use rustls::AlertDescription::{HandshakeFailure, InsufficientSecurity};
-    let wrong = source::<rustls::Error>(error);
-    matches!(wrong, Some(rustls::Error::AlertReceived(HandshakeFailure | InsufficientSecurity)))
+    if let Some(wrong) = source::<rustls::Error>(error) {
+        return matches!(wrong, rustls::Error::AlertReceived(HandshakeFailure | InsufficientSecurity));
+    }
+    let kind = source::<io::Error>(error).map(io::Error::kind);
+    matches!(kind, Some(ConnectionAborted | ConnectionReset | UnexpectedEof))
 }
 
 /// The error of a statement, or of logging in.

@@ -14,8 +14,9 @@ use crate::session::Session;
 use crate::text;
 
 const LONGEST_PAGE: u32 = 10_000;
-/// How many bytes of metadata and summaries a page carries, so that it fits into a call; the last build may exceed it.
-const LARGEST_PAGE: i64 = 24 << 20;
+/// How many bytes of metadata and summaries a page carries, so that a slow line has it within a call; the last build may
+/// exceed it.
+const LARGEST_PAGE: i64 = 4 << 20;
 /// The keys of the metadata that are columns, and how many characters of a text these hold.
 const COLUMNS: &[(&str, &str)] = &[("branch", "branch"), ("commit", "commit"), ("user", "user_name")];
 const CUT: usize = 400;

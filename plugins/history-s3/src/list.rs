@@ -20,9 +20,10 @@ const LONGEST_PAGE: u32 = 10_000;
 const LARGEST_PAGE: usize = 24 << 20;
 /// How many segments a page may cost, however few of their builds fit.
 const SEGMENTS: usize = 64;
-/// How many records are read together, at first and at most; and segments, at most.
+/// How many records are read together, and how many segments, at first and at most.
 const FIRST_RECORDS: u64 = 8;
 const MOST_RECORDS: u64 = 32;
+const FIRST_SEGMENTS: u64 = 2;
 const MOST_SEGMENTS: u64 = 8;
 /// How far beyond the highest number that is noted others are looked for.
 const BEYOND: usize = 2;
@@ -30,14 +31,14 @@ const BEYOND: usize = 2;
 pub(crate) fn builds(store: &Store, filter: &BuildFilter, page: &Page) -> Result<BuildPage, Error> {
     let limit = page.limit.clamp(1, LONGEST_PAGE) as usize;
     let mut queues = queues(store, filter, page, limit as u64)?;
-    let (mut items, mut bytes, mut segments) = (Vec::new(), 0, 0);
+    let (mut items, mut page_bytes, mut segments) = (Vec::new(), 0, 0);
     loop {
         queues.retain(|queue| !queue.builds.is_empty() || queue.next > 0);
         let Some(newest) = queues.iter().map(Queue::newest).max() else {
             return Ok(BuildPage { items, next: None });
         };
         let best = queues.iter().filter_map(|queue| queue.builds.front()).map(|build| build.started_at).max();
-        let is_full = items.len() >= limit || bytes >= LARGEST_PAGE;
+        let is_full = items.len() >= limit || page_bytes >= LARGEST_PAGE;
         // When the page is full, it is still to be known whether there is another one.
         if is_full && best.is_some() {
             return Ok(BuildPage { items, next: Some(write_cursor(&queues)) });
@@ -52,7 +53,7 @@ pub(crate) fn builds(store: &Store, filter: &BuildFilter, page: &Page) -> Result
         }
         let first = queues.iter_mut().max_by_key(|queue| queue.builds.front().map(|build| build.started_at));
         if let Some(build) = first.and_then(|queue| queue.builds.pop_front()) {
-            bytes += build.metadata.len() + build.summary.as_ref().map_or(0, String::len);
+            page_bytes += build.metadata.len() + build.summary.as_ref().map_or(0, String::len);
             items.push(build);
         }
     }
@@ -71,6 +72,9 @@ struct Queue {
     window: u64,
     /// How many segments are read first.
     segments: u64,
+    /// How many bytes the builds of a segment are, by those read so far; and those of segments read together, at most.
+    weight: usize,
+    budget: usize,
 }
 
 /// An object that a queue wants.
@@ -92,9 +96,12 @@ fn queues(store: &Store, filter: &BuildFilter, page: &Page, limit: u64) -> Resul
         }
     };
     let keys: Vec<_> = names.iter().map(|name| layout::component(name)).collect();
-    // Of many components each has few of the newest builds.
-    let share = limit / names.len().max(1) as u64;
-    let windows = (share.clamp(1, FIRST_RECORDS), share.div_ceil(SEGMENT).clamp(1, MOST_SEGMENTS));
+    // Of many components each has few of the newest builds, and little of the memory.
+    let many = names.len().max(1);
+    let share = limit / many as u64;
+    let first = if many == 1 { FIRST_SEGMENTS } else { 1 };
+    let windows = (share.clamp(1, FIRST_RECORDS), share.div_ceil(SEGMENT).clamp(1, first));
+    let budget = LARGEST_PAGE / many;
     let mut queues = Vec::new();
     let mut indexes = Vec::new();
     for ((name, key), object) in names.iter().zip(&keys).zip(store.get_all(&keys)?) {
@@ -106,15 +113,16 @@ fn queues(store: &Store, filter: &BuildFilter, page: &Page, limit: u64) -> Resul
         match &cursor {
             Some(cursor) => {
                 if let Some(next) = cursor.get(name) {
-                    queues.push(Queue::new(index, *next, windows));
+                    queues.push(Queue::new(index, *next, windows, budget));
                 }
             }
             None => indexes.push(index),
         }
     }
     let highest = highest(store, &indexes)?;
-    queues
-        .extend(indexes.into_iter().zip(highest).map(|(index, highest)| Queue::new(index, highest, windows)));
+    queues.extend(
+        indexes.into_iter().zip(highest).map(|(index, highest)| Queue::new(index, highest, windows, budget)),
+    );
     Ok(queues)
 }
 
@@ -168,9 +176,9 @@ fn fill(store: &Store, queues: &mut [Queue], filter: &BuildFilter, floor: u64) -
 }
 
 impl Queue {
-    fn new(index: Index, next: u64, (records, segments): (u64, u64)) -> Self {
+    fn new(index: Index, next: u64, (records, segments): (u64, u64), budget: usize) -> Self {
         let window = if next > index.through { records } else { segments };
-        Self { index, next, last: next, builds: VecDeque::new(), window, segments }
+        Self { index, next, last: next, builds: VecDeque::new(), window, segments, weight: 0, budget }
     }
 
     /// Whether it has to be read on, when all that is known of the others started before `floor`.
@@ -204,7 +212,7 @@ impl Queue {
             return wants;
         }
         let mut wants = Vec::new();
-        let mut left = self.window.min(MOST_SEGMENTS);
+        let mut left = self.window.min((self.budget / self.weight.max(1)) as u64).clamp(1, MOST_SEGMENTS);
         while left > 0 && self.next > 0 {
             let segment = layout::segment_of(self.next);
             let first = segment * SEGMENT + 1;
@@ -216,7 +224,7 @@ impl Queue {
             wants.extend(loose.map(|number| Want::Build(*number)));
             self.next = first - 1;
         }
-        self.window = (self.window * 2).min(MOST_SEGMENTS);
+        self.window = (self.window * 4).min(MOST_SEGMENTS);
         wants
     }
 
@@ -235,9 +243,11 @@ impl Queue {
                 self.builds.extend(Some(document.build(now)).filter(|build| filter.fits(build)));
             }
             Want::Segment(_) => {
-                let entries = segment::read(key, &object.bytes)?.into_iter();
-                let settled =
-                    entries.filter(|entry| entry.number <= self.last && self.index.is_settled(entry.number));
+                let (entries, weight) = segment::read(key, &object.bytes)?;
+                self.weight = self.weight.max(weight);
+                let settled = entries
+                    .into_iter()
+                    .filter(|entry| entry.number <= self.last && self.index.is_settled(entry.number));
                 let fitting =
                     settled.map(|entry| entry.build(component, now)).filter(|build| filter.fits(build));
                 self.builds.extend(fitting);

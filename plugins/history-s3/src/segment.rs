@@ -11,11 +11,12 @@ use crate::{chunk, layout};
 /// How often a change is tried while others make theirs.
 const TURNS: u32 = 16;
 
-/// The builds of a segment's object.
-pub(crate) fn read(key: &str, bytes: &[u8]) -> Result<Vec<Entry>, Error> {
+/// The builds of a segment's object, and how many bytes they are.
+pub(crate) fn read(key: &str, bytes: &[u8]) -> Result<(Vec<Entry>, usize), Error> {
     let text = chunk::decompress(key, bytes)?;
     let entries = serde_json::Deserializer::from_slice(&text).into_iter();
-    entries.map(|entry| entry.context(format!("{key} is damaged"))).collect()
+    let entries = entries.map(|entry| entry.context(format!("{key} is damaged")));
+    Ok((entries.collect::<Result<_, Error>>()?, text.len()))
 }
 
 /// A segment's object.
@@ -36,7 +37,7 @@ pub(crate) fn merge(store: &Store, component: &str, segment: u64, entries: &[Ent
         let object = store.get(&key)?;
         let mut all = BTreeMap::new();
         if let Some(object) = &object {
-            all.extend(read(&key, &object.bytes)?.into_iter().map(|entry| (entry.number, entry)));
+            all.extend(read(&key, &object.bytes)?.0.into_iter().map(|entry| (entry.number, entry)));
         }
         let mut is_changed = false;
         for entry in entries {

@@ -7,8 +7,8 @@ use serde::Deserialize;
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The steps whose tests count: a name, that of a matrix as a whole, or that of a `pipeline` step for all in
-    /// it. Default: every earlier step that recorded tests.
+    /// The steps whose tests count: a name, that of a matrix as a whole, or that of a step that uses a file, for
+    /// all in it. Default: every earlier step that recorded tests.
     #[serde(default)]
     #[schemars(length(min = 1))]
     pub steps: Option<Vec<String>>,

@@ -136,6 +136,7 @@ fn garage_is_refused_as_it_overwrites() {
 /// Where it answers. It is not among the servers that are there before: it compiles for minutes, and whoever began with that
 /// is waited for.
 fn garage() -> String {
+    variable("DCD_TEST_S3_BUCKET");
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/servers/s3");
     let output = Command::new(script).arg("garage").env("SERVERS_WAIT", "120").output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

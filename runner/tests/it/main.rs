@@ -16,6 +16,7 @@ mod examples;
 mod files;
 mod grants;
 mod graph;
+mod help;
 mod history_dir;
 mod history_fails;
 mod history_keep;

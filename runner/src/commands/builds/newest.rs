@@ -23,6 +23,8 @@ use crate::{
 const SLACK: UnixMs = 10 * 60 * 1000;
 /// The most that a backend is asked for at once: it may read the same segments of its store again for each page.
 const LONGEST_PAGE: usize = 10_000;
+/// The first that it is asked for where not all of them fit: those that are wanted may be among the newest.
+const FIRST_PAGE: usize = 1000;
 
 /// The builds of both that fit, the workspace's first where both have one.
 pub(in crate::commands) struct Newest<'b> {
@@ -179,7 +181,7 @@ impl<'b> Remote<'b> {
         criteria: Criteria,
         wanted: usize,
     ) -> Self {
-        let page = if criteria.is_pushed_down() { wanted.clamp(1, LONGEST_PAGE) } else { LONGEST_PAGE };
+        let page = if criteria.is_pushed_down() { wanted.clamp(1, LONGEST_PAGE) } else { FIRST_PAGE };
         Remote {
             backend,
             criteria,

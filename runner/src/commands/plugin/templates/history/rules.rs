@@ -205,7 +205,8 @@ pub(crate) fn list(
         .filter(is_wanted)
         .collect();
     builds.sort_by_key(|build| std::cmp::Reverse(position(build)));
-    let limit = page.limit.max(1) as usize;
+    // A page has to fit into a call.
+    let limit = page.limit.clamp(1, 1000) as usize;
     let has_more = builds.len() > limit;
     builds.truncate(limit);
     let next = builds.last().map(position).filter(|_| has_more);
