@@ -1,6 +1,7 @@
 //! A build's events.
 
 use std::borrow::Cow;
+use std::time::{Duration, Instant};
 
 use dcd_plugin_sdk::Error;
 use dcd_plugin_sdk::history::{BuildId, Event, EventPage, Payload, WriteOutcome};
@@ -52,23 +53,38 @@ SELECT build.next_seq, build.is_finished, (SELECT max(seq) FROM found), page.seq
 FROM build LEFT JOIN page ON page.place <= $4 AND page.before < $5
 ORDER BY page.seq";
 
+/// How much is dropped by one statement, so that each is soon done however much a build has printed.
+const DROPPED_BYTES: i64 = 64 << 20;
+const DROPPED_EVENTS: i64 = 10_000;
+/// How long a call goes on with that; the runner allows 30 s.
+const PRUNING: Duration = Duration::from_secs(12);
+
+/// The build is pruned once there is nothing more to drop.
 const PRUNE: &str = r#"
 WITH build AS MATERIALIZED (
     SELECT id, status = 'running' AND lease_expires_at >= clock_timestamp() AS is_busy
     FROM SCHEMA.builds WHERE component = $1 AND number = $2 FOR NO KEY UPDATE
-), printed AS (
-    SELECT event.build_id, event.seq, octet_length(event.output) AS bytes, encode(sha256(event.output), 'hex') AS sha256
+), first AS (
+    SELECT event.build_id, event.seq, octet_length(event.output) AS bytes
     FROM build JOIN SCHEMA.events AS event ON event.build_id = build.id
     WHERE NOT is_busy AND event.kind = 'step.output' AND event.output IS NOT NULL
+    ORDER BY event.seq LIMIT $4
+), counted AS (
+    SELECT *, sum(bytes) OVER (ORDER BY seq) - bytes AS before FROM first
+), printed AS (
+    SELECT counted.build_id, counted.seq, counted.bytes, encode(sha256(event.output), 'hex') AS sha256
+    FROM counted JOIN SCHEMA.events AS event ON event.build_id = counted.build_id AND event.seq = counted.seq
+    WHERE counted.before < $3
 ), dropped AS (
     UPDATE SCHEMA.events AS event
     SET output = NULL, json = format('{"pruned":{"bytes":%s,"sha256":"%s"}}', printed.bytes, printed.sha256)
     FROM printed WHERE event.build_id = printed.build_id AND event.seq = printed.seq
     RETURNING printed.bytes
 ), marked AS (
-    UPDATE SCHEMA.builds AS known SET pruned = true FROM build WHERE known.id = build.id AND NOT is_busy AND NOT known.pruned
+    UPDATE SCHEMA.builds AS known SET pruned = true FROM build
+    WHERE known.id = build.id AND NOT is_busy AND NOT known.pruned AND NOT EXISTS (SELECT FROM printed)
 )
-SELECT is_busy, (SELECT coalesce(sum(bytes), 0)::bigint FROM dropped) FROM build"#;
+SELECT is_busy, (SELECT coalesce(sum(bytes), 0)::bigint FROM dropped), EXISTS (SELECT FROM printed) FROM build"#;
 
 pub(crate) fn append(
     session: &Session,
@@ -186,14 +202,35 @@ pub(crate) fn read(
 }
 
 pub(crate) fn prune(session: &Session, build: &BuildId) -> Result<u64, Error> {
-    let rows = session.query(
-        PRUNE,
-        &[(&text::stored(&build.component), Type::TEXT), (&signed(build.number), Type::INT8)],
-    )?;
-    let row = rows.first().ok_or_else(|| unknown(build))?;
-    if row.get(0) {
-        let message = format!("build {} of {} is running", build.number, build.component);
-        return Err(Error::other(message).help("prune it when it has ended"));
+    let (component, number) = (text::stored(&build.component), signed(build.number));
+    let began = Instant::now();
+    let mut dropped = 0;
+    loop {
+        let rows = session.query(
+            PRUNE,
+            &[
+                (&component, Type::TEXT),
+                (&number, Type::INT8),
+                (&DROPPED_BYTES, Type::INT8),
+                (&DROPPED_EVENTS, Type::INT8),
+            ],
+        )?;
+        let row = rows.first().ok_or_else(|| unknown(build))?;
+        let (is_busy, bytes, may_have_more): (bool, i64, bool) = (row.get(0), row.get(1), row.get(2));
+        if is_busy {
+            let message = format!("build {} of {} is running", build.number, build.component);
+            return Err(Error::other(message).help("prune it when it has ended"));
+        }
+        dropped += unsigned(bytes);
+        if !may_have_more {
+            return Ok(dropped);
+        }
+        if began.elapsed() >= PRUNING {
+            let message = format!(
+                "{dropped} bytes of what build {} of {} printed are dropped, and there are more",
+                build.number, build.component
+            );
+            return Err(Error::unavailable(message).help("prune again: it goes on from there"));
+        }
     }
-    Ok(unsigned(row.get(1)))
 }

@@ -87,6 +87,25 @@ fn large_summaries_are_listed_on_several_pages() {
     }
 }
 
+/// More than one statement drops.
+#[test]
+fn a_build_that_printed_much_is_pruned() {
+    sql("DROP SCHEMA IF EXISTS much CASCADE");
+    let project = encrypted("much").project("much", &json!([{ "name": "test", "run": "echo a" }]));
+    project.run(&["run"]).expect(0);
+    sql("INSERT INTO much.events (build_id, seq, at, kind, step, output, hash) \
+         SELECT id, next_seq + n, now(), 'step.output', 'test', convert_to(repeat('x', 1000000), 'UTF8'), '\\x00' \
+         FROM much.builds, generate_series(0, 99) AS n; \
+         UPDATE much.builds SET next_seq = next_seq + 100");
+    let pruned = project.json(&["history", "prune", "--keep", "0", "--json"]);
+    assert_eq!(pruned["backend_bytes"], 100_000_002, "{pruned}");
+    let left =
+        "SELECT count(*) FILTER (WHERE output IS NOT NULL), bool_and(pruned) FROM much.events, much.builds";
+    assert_eq!(sql(left), "0|t");
+    let kept = "SELECT json FROM much.events WHERE seq = (SELECT max(seq) FROM much.events)";
+    assert!(sql(kept).starts_with("{\"pruned\":{\"bytes\":1000000,\"sha256\":\""), "{}", sql(kept));
+}
+
 /// Fails unless no build can be kept, with these words.
 #[track_caller]
 fn refuses(backend: &Backend, words: &[&str]) {
