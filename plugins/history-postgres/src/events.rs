@@ -56,8 +56,8 @@ ORDER BY page.seq";
 /// How much is dropped by one statement, so that each is soon done however much a build has printed.
 const DROPPED_BYTES: i64 = 64 << 20;
 const DROPPED_EVENTS: i64 = 10_000;
-/// How long a call goes on with that; the runner allows 30 s.
-const PRUNING: Duration = Duration::from_secs(12);
+/// After how long a call begins no further one. The runner allows a call 30 s, the session a statement 22 s.
+const PRUNING: Duration = Duration::from_secs(6);
 
 /// The build is pruned once there is nothing more to drop.
 const PRUNE: &str = r#"
