@@ -99,11 +99,14 @@ fn claim(
     let mut backoff = Backoff::new();
     loop {
         record.number = run.document.number;
-        if is_untried
-            && let Some(etag) =
-                store.create(&layout::build(&new.component, record.number), &document::to_json(&record)?)?
-        {
-            return Ok(Version { document: record, etag });
+        if is_untried {
+            let key = layout::build(&new.component, record.number);
+            if let Some(etag) = store.create(&key, &document::to_json(&record)?)? {
+                return Ok(Version { document: record, etag });
+            }
+            // Many begin at once: so not all at the same moment again. What is looked at comes after the pause, as the
+            // others go on meanwhile.
+            backoff.wait()?;
         }
         let (there, next) = look(store, new, record.number)?;
         match there {
@@ -113,11 +116,7 @@ fn claim(
                 let is_ours = version.document.lease == record.lease;
                 return if is_ours { Ok(version) } else { take_over(store, new, version) };
             }
-            Some(_) => {
-                // Many begin at once: so not all at the same moment again.
-                backoff.wait()?;
-                (is_untried, run) = try_next(store, new, run, next)?;
-            }
+            Some(_) => (is_untried, run) = try_next(store, new, run, next)?,
         }
     }
 }

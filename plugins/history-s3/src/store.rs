@@ -18,8 +18,9 @@ use crate::layout;
 const ATTEMPTS: u32 = 3;
 /// How often a write is tried again that the server was still busy with for another.
 const CONFLICTS: u32 = 8;
-/// The longest pause before a write is tried again.
-const LONGEST_PAUSE: Duration = Duration::from_secs(3);
+/// The longest pause before a write is tried again: long enough for 32 writers at a store that takes 20 ms for each request,
+/// one at a time.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// The most that an object may have.
 const LARGEST: usize = 64 << 20;
 /// The most that one list names.
@@ -398,7 +399,8 @@ fn content_type(key: &str) -> &'static str {
 /// Waiting for others that write the same object.
 ///
 /// For as long as some tries take, so that few try at once however many there are and however slow the store is. Not longer
-/// the more tries were lost: then those that come last, and have lost none, would always be first.
+/// the more tries were lost: then those that come last, and have lost none, would always be first. Nor shorter: the more
+/// there are, the more each would try.
 #[derive(Debug)]
 pub(crate) struct Backoff {
     tried: Instant,
@@ -425,7 +427,7 @@ impl Backoff {
 /// The longest pause after a try that took so long.
 fn longest(took: Duration, losses: u32) -> Duration {
     // One may be the other of two; with a second loss there are many.
-    took.saturating_mul(if losses == 0 { 2 } else { 8 }).min(LONGEST_PAUSE)
+    took.saturating_mul(if losses == 0 { 4 } else { 16 }).min(LONGEST_PAUSE)
 }
 
 fn number() -> Result<u64, Error> {
@@ -477,7 +479,7 @@ mod tests {
     #[test]
     fn a_pause_is_as_long_as_some_tries() {
         let took = Duration::from_millis(20);
-        assert_eq!([0, 1, 9].map(|losses| longest(took, losses).as_millis()), [40, 160, 160]);
+        assert_eq!([0, 1, 9].map(|losses| longest(took, losses).as_millis()), [80, 320, 320]);
         assert_eq!(longest(Duration::from_secs(1), 1), LONGEST_PAUSE);
     }
 }

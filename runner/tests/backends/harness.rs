@@ -43,7 +43,9 @@ impl Backend {
     /// `dcd plugin test --json`, with these arguments more: the document and the exit code. Says on stderr how long each
     /// test took.
     pub(crate) fn test(&self, args: &[&str]) -> (Value, i32) {
-        let config = json!({ "with": self.with, "allow": self.allow, "secrets": self.secrets });
+        // The servers are slow, with 32 processes at them and other tests beside: that is not what is tested.
+        let limits = json!({ "call_timeout": "2m" });
+        let config = json!({ "with": self.with, "allow": self.allow, "secrets": self.secrets, "limits": limits });
         let project = self.in_environment(Project::new().file("backend.json", config.to_string()));
         let file = installed_file(self.plugin);
         let args = [&["plugin", "test", &file, "--config", "backend.json", "--json"], args].concat();
