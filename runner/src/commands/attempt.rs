@@ -54,7 +54,7 @@ impl Attempt {
     }
 
     async fn end(mut self, processes: &Processes, products: &Products, line: &mut Line) -> StepEnd {
-        let mut handover = match products.begin(self.step, self.number) {
+        let mut handover = match products.begin(self.step, self.number, self.wanted.is_timed()) {
             Ok(handover) => handover,
             Err(problem) => return StepEnd::error(problem),
         };
@@ -95,7 +95,7 @@ impl Guest {
         start: impl FnOnce(mpsc::Sender<StepMessage>, mpsc::UnboundedReceiver<Stop>),
     ) {
         let mut line = Line { step: self.step, messages, control };
-        let end = match products.begin(self.step, self.number) {
+        let end = match products.begin(self.step, self.number, self.wanted.is_timed()) {
             Ok(handover) => {
                 let (sender, said) = mpsc::channel(1);
                 let (stops, orders) = mpsc::unbounded_channel();

@@ -49,6 +49,11 @@ impl Wanted {
     pub fn is_empty(&self) -> bool {
         self.outputs.is_empty() && self.junit.is_empty()
     }
+
+    /// When the attempt began is to be known: of its reports, only those count that were written since.
+    pub fn is_timed(&self) -> bool {
+        !self.junit.is_empty()
+    }
 }
 
 /// Says what the attempt made: its test reports, and its artifacts if it succeeded. A stop ends it early; what was

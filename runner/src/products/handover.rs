@@ -39,8 +39,8 @@ pub struct Products {
 struct Place {
     /// Held open: whatever a step puts in its place, nothing else is read.
     directory: OwnedFd,
-    /// Files that no step has touched. They get a new name for the next attempt: making and deleting thousands of
-    /// files a second costs file systems more than all else that an attempt costs us.
+    /// Files that no step is known to have touched. They get a new name for the next attempt: making and deleting
+    /// thousands of files a second costs file systems more than all else that an attempt costs us.
     spare: Mutex<Vec<Made>>,
 }
 
@@ -58,8 +58,8 @@ pub struct Handover {
     output: Made,
     summary: Made,
     began: Moment,
-    /// Something that the attempt started lives on, and may have the files open.
-    outlived: bool,
+    /// Whether they can be used again: all that is known of them says so.
+    are_spare: bool,
 }
 
 /// A file's time: seconds and nanoseconds.
@@ -74,26 +74,25 @@ impl Products {
         Ok(Products { place: Arc::new(place), path: path.to_owned(), owner })
     }
 
-    /// Makes the files of an attempt, empty.
-    pub fn begin(&self, step: StepIndex, attempt: u32) -> Result<Handover, Problem> {
-        let name = |what: &str| format!("{what}-{step}-{attempt}");
-        let make = |what: &str| self.make(name(what)).map_err(|error| self.unwritable(&error.into()));
-        let (summary, _) = make("summary")?;
-        // The time that a file gets is the clock that a report's time is compared with: the file system's own,
-        // which may be some milliseconds, or on a server anything, behind ours.
-        let (output, began) = make("output")?;
-        Ok(Handover { products: self.clone(), output, summary, began, outlived: false })
+    /// Makes the files of an attempt, empty. Only one that `is_timed` knows when it [began](Handover::began).
+    pub fn begin(&self, step: StepIndex, attempt: u32, is_timed: bool) -> Result<Handover, Problem> {
+        let begin = || {
+            let make = |what: &str| self.make(format!("{what}-{step}-{attempt}"));
+            let (output, summary) = (make("output")?, make("summary")?);
+            let began = if is_timed { self.place.touch(&output)? } else { Moment::default() };
+            Ok(Handover { products: self.clone(), output, summary, began, are_spare: true })
+        };
+        begin().map_err(|error: Errno| self.unwritable(&error.into()))
     }
 
-    /// An empty file, and its time.
-    fn make(&self, name: String) -> Result<(Made, Moment), Errno> {
+    /// An empty file.
+    fn make(&self, name: String) -> Result<Made, Errno> {
         let spare = self.place.spare().pop();
-        let stat = match spare.and_then(|spare| self.place.renew(&spare, &name).ok()) {
+        let stat = match spare.and_then(|spare| self.place.rename(&spare, &name)) {
             Some(stat) => stat,
             None => self.create(&name)?,
         };
-        let made = Made { name, inode: stat.st_ino, mode: stat.st_mode, owner: stat.st_uid };
-        Ok((made, (stat.st_mtime, stat.st_mtime_nsec)))
+        Ok(Made { name, inode: stat.st_ino, mode: stat.st_mode, owner: stat.st_uid })
     }
 
     fn create(&self, name: &str) -> Result<Stat, Errno> {
@@ -128,7 +127,7 @@ impl Products {
     /// What is in the file, or why it is not to be read.
     fn read(&self, name: &str) -> Result<Vec<u8>, Unreadable> {
         let directory = &self.place.directory;
-        let stat = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        let stat = self.place.stat(name)?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(Unreadable::Replaced);
         }
@@ -152,26 +151,33 @@ impl Place {
         self.spare.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives a spare file its new name and the time of now.
-    fn renew(&self, spare: &Made, name: &str) -> Result<Stat, Errno> {
-        rustix::fs::renameat(&self.directory, &spare.name, &self.directory, name)?;
-        let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
-        let times = Timestamps { last_access: now, last_modification: now };
-        rustix::fs::utimensat(&self.directory, name, &times, AtFlags::SYMLINK_NOFOLLOW)?;
-        self.untouched(spare, name).ok_or(Errno::EXIST)
-    }
-
-    /// The file's state, if it is the one that was made, and as it was made.
-    fn untouched(&self, made: &Made, name: &str) -> Option<Stat> {
-        let stat = rustix::fs::statat(&self.directory, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
-        let same = (stat.st_ino, stat.st_mode, stat.st_uid) == (made.inode, made.mode, made.owner);
+    /// Gives a spare file its new name, and then looks whether it is still the one that was made, and as it was made: who
+    /// knew its old name can do nothing to it any more.
+    fn rename(&self, spare: &Made, name: &str) -> Option<Stat> {
+        rustix::fs::renameat(&self.directory, &spare.name, &self.directory, name).ok()?;
+        let stat = self.stat(name).ok()?;
+        let same = (stat.st_ino, stat.st_mode, stat.st_uid) == (spare.inode, spare.mode, spare.owner);
         (same && stat.st_size == 0 && stat.st_nlink == 1).then_some(stat)
     }
 
-    /// Keeps what can be used again, and removes the rest.
-    fn give_back(&self, made: &mut Made, outlived: bool) {
+    fn stat(&self, name: &str) -> Result<Stat, Errno> {
+        rustix::fs::statat(&self.directory, name, AtFlags::SYMLINK_NOFOLLOW)
+    }
+
+    /// Gives a file the time of now, and says which that is. A report's time is compared with it, and comes from the same
+    /// clock: the file system's own, which may be some milliseconds, or on a server anything, behind ours.
+    fn touch(&self, made: &Made) -> Result<Moment, Errno> {
+        let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+        let times = Timestamps { last_access: now, last_modification: now };
+        rustix::fs::utimensat(&self.directory, &made.name, &times, AtFlags::SYMLINK_NOFOLLOW)?;
+        let stat = self.stat(&made.name)?;
+        Ok((stat.st_mtime, stat.st_mtime_nsec))
+    }
+
+    /// Keeps what may be used again, and removes the rest.
+    fn give_back(&self, made: &mut Made, is_spare: bool) {
         let made = Made { name: std::mem::take(&mut made.name), ..*made };
-        if !outlived && self.untouched(&made, &made.name).is_some() {
+        if is_spare {
             self.spare().push(made);
         } else {
             // What the step put there instead stays in the build's directory, where it harms nobody.
@@ -218,9 +224,13 @@ impl Handover {
 
     /// Puts what the step wrote into its end. What is wrong with its outputs makes a success an error.
     pub fn take(&mut self, end: &mut StepEnd) -> Vec<StepLog> {
-        self.outlived = end.leaked;
+        let output = self.products.read(&self.output.name);
+        let summary = self.products.read(&self.summary.name);
+        let is_empty = |read: &Result<Vec<u8>, _>| read.as_ref().is_ok_and(Vec::is_empty);
+        // Something that the attempt started and that lives on may have the files open.
+        self.are_spare = is_empty(&output) && is_empty(&summary) && !end.leaked;
         let mut said = Vec::new();
-        match self.outputs() {
+        match outputs(output) {
             Ok(outputs) => {
                 end.outputs = outputs.into_iter().map(|(name, value)| (name, value.into())).collect();
             }
@@ -230,35 +240,32 @@ impl Handover {
             }
             Err(Problem { message, .. }) => said.push(warning(message)),
         }
-        match self.products.read(&self.summary.name) {
-            Ok(bytes) => end.summary = summary(bytes, &mut said),
+        match summary {
+            Ok(bytes) => end.summary = text_of(bytes, &mut said),
             Err(why) => said.push(warning(why.sentence("DCD_SUMMARY"))),
         }
         said
     }
+}
 
-    fn outputs(&self) -> Result<BTreeMap<String, String>, Problem> {
-        let append = "write to the file that is there: echo \"name=value\" >>\"$DCD_OUTPUT\"";
-        let bytes = self
-            .products
-            .read(&self.output.name)
-            .map_err(|why| Problem::new(why.sentence("DCD_OUTPUT"), append))?;
-        if bytes.len() > LIMIT {
-            return Err(Problem::new(
-                "the step wrote more than 1 MiB to DCD_OUTPUT",
-                "write large things to a file in the workspace, and its name to DCD_OUTPUT",
-            ));
-        }
-        output_file::parse(&bytes).map_err(|error| {
-            Problem::new(format!("what the step wrote to DCD_OUTPUT is wrong: {error}"), error.help)
-        })
+fn outputs(read: Result<Vec<u8>, Unreadable>) -> Result<BTreeMap<String, String>, Problem> {
+    let append = "write to the file that is there: echo \"name=value\" >>\"$DCD_OUTPUT\"";
+    let bytes = read.map_err(|why| Problem::new(why.sentence("DCD_OUTPUT"), append))?;
+    if bytes.len() > LIMIT {
+        return Err(Problem::new(
+            "the step wrote more than 1 MiB to DCD_OUTPUT",
+            "write large things to a file in the workspace, and its name to DCD_OUTPUT",
+        ));
     }
+    output_file::parse(&bytes).map_err(|error| {
+        Problem::new(format!("what the step wrote to DCD_OUTPUT is wrong: {error}"), error.help)
+    })
 }
 
 impl Drop for Handover {
     fn drop(&mut self) {
-        self.products.place.give_back(&mut self.output, self.outlived);
-        self.products.place.give_back(&mut self.summary, self.outlived);
+        self.products.place.give_back(&mut self.output, self.are_spare);
+        self.products.place.give_back(&mut self.summary, self.are_spare);
     }
 }
 
@@ -274,7 +281,7 @@ impl Unreadable {
     }
 }
 
-fn summary(bytes: Vec<u8>, said: &mut Vec<StepLog>) -> Option<String> {
+fn text_of(bytes: Vec<u8>, said: &mut Vec<StepLog>) -> Option<String> {
     if bytes.contains(&0) {
         said.push(warning("the step's summary is left out: it has a NUL byte, so it is no text"));
         return None;

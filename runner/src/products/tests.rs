@@ -21,7 +21,7 @@ fn place() -> (tempfile::TempDir, Products) {
 /// What becomes of a success when the step did this to its two files: its end, and what is said.
 fn after(work: impl FnOnce(&Path, &Path)) -> (StepEnd, Vec<String>) {
     let (workspace, products) = place();
-    let mut handover = products.begin(3, 1).unwrap();
+    let mut handover = products.begin(3, 1, true).unwrap();
     let [(_, output), (_, summary)] = handover.env();
     work(Path::new(&output), Path::new(&summary));
     let mut end = StepEnd::new(Outcome::Success);
@@ -114,7 +114,7 @@ fn what_is_too_much_is_said() {
 #[test]
 fn a_failure_stays_one_with_bad_outputs() {
     let (_workspace, products) = place();
-    let mut handover = products.begin(0, 2).unwrap();
+    let mut handover = products.begin(0, 2, true).unwrap();
     fs::write(&handover.env()[0].1, "nonsense\n").unwrap();
     let mut end = StepEnd::new(Outcome::Failure);
     let said = handover.take(&mut end);
@@ -125,15 +125,15 @@ fn a_failure_stays_one_with_bad_outputs() {
 fn a_build_without_its_directory_says_what_happened() {
     let (workspace, products) = place();
     fs::remove_dir_all(workspace.path().join(".dcd")).unwrap();
-    let problem = products.begin(0, 1).err().unwrap();
+    let problem = products.begin(0, 1, true).err().unwrap();
     assert!(problem.message.contains("is gone") && problem.help.unwrap().contains("git clean -e .dcd"));
 }
 
 #[test]
 fn an_attempts_old_file_is_no_hindrance() {
     let (_workspace, products) = place();
-    std::mem::forget(products.begin(0, 1).unwrap());
-    let again = products.begin(0, 1).unwrap();
+    std::mem::forget(products.begin(0, 1, true).unwrap());
+    let again = products.begin(0, 1, true).unwrap();
     assert_eq!(fs::read(&again.env()[0].1).unwrap(), b"");
 }
 
@@ -178,7 +178,7 @@ async fn reports_count_when_this_attempt_wrote_them() {
     report("old.xml", "old");
     // The clock that files get their times from goes in steps of up to 10 ms.
     std::thread::sleep(Duration::from_millis(30));
-    let handover = products.begin(0, 1).unwrap();
+    let handover = products.begin(0, 1, true).unwrap();
     report("new.xml", "new");
     fs::write(workspace.path().join("page.xml"), "<html/>").unwrap();
     let globs: [&[&str]; 2] = [&["none.gz"], &["*.xml", "none.xml", "old.xml"]];
@@ -200,7 +200,7 @@ async fn reports_count_when_this_attempt_wrote_them() {
 #[tokio::test]
 async fn a_long_report_comes_in_several_events() {
     let (workspace, products) = place();
-    let handover = products.begin(0, 1).unwrap();
+    let handover = products.begin(0, 1, true).unwrap();
     let cases: String = (0..2500).map(|number| format!("<testcase name='{number}'/>")).collect();
     fs::write(workspace.path().join("a.xml"), format!("<testsuite>{cases}</testsuite>")).unwrap();
     let said = collected(workspace.path(), &handover, true, [&[], &["a.xml"]]).await;
@@ -215,7 +215,7 @@ async fn a_long_report_comes_in_several_events() {
 #[tokio::test]
 async fn collecting_can_be_stopped_while_nobody_listens() {
     let (workspace, products) = place();
-    let handover = products.begin(0, 1).unwrap();
+    let handover = products.begin(0, 1, true).unwrap();
     for number in 0..3000 {
         fs::write(workspace.path().join(number.to_string()), "").unwrap();
     }
@@ -252,20 +252,33 @@ fn only_files_that_nobody_touched_are_used_again() {
         names.sort();
         names
     };
-    drop(products.begin(0, 1).unwrap());
+    drop(products.begin(0, 1, true).unwrap());
     assert_eq!(names(), ["output-0-1", "summary-0-1"], "they wait");
-    let handover = products.begin(1, 1).unwrap();
+    let mut handover = products.begin(1, 1, true).unwrap();
     assert_eq!(names(), ["output-1-1", "summary-1-1"], "under new names");
+    fs::write(&handover.env()[0].1, "a=1\n").unwrap();
+    handover.take(&mut StepEnd::new(Outcome::Success));
+    drop(handover);
+    assert_eq!(names(), Vec::<String>::new(), "one has something in it");
+    // What is done to the files after that is seen when they are to be used.
+    let mut handover = products.begin(1, 2, false).unwrap();
     let [(_, output), (_, summary)] = handover.env();
+    handover.take(&mut StepEnd::new(Outcome::Success));
+    drop(handover);
     fs::write(&output, "a=1\n").unwrap();
     fs::set_permissions(&summary, std::os::unix::fs::PermissionsExt::from_mode(0o400)).unwrap();
+    let mut handover = products.begin(1, 3, false).unwrap();
+    let mut end = StepEnd::new(Outcome::Success);
+    handover.take(&mut end);
+    assert_eq!((end.outputs.len(), names()), (0, vec!["output-1-3".to_owned(), "summary-1-3".to_owned()]));
+    let summary = &handover.env()[1].1;
+    assert!(!fs::metadata(summary).unwrap().permissions().readonly());
     drop(handover);
-    assert_eq!(names(), Vec::<String>::new(), "neither is as it was");
-    let mut handover = products.begin(2, 1).unwrap();
+    let mut handover = products.begin(2, 1, true).unwrap();
     handover.take(&mut StepEnd { leaked: true, ..StepEnd::new(Outcome::Success) });
     drop(handover);
     assert_eq!(names(), Vec::<String>::new(), "somebody may still write to them");
-    drop(products.begin(3, 1).unwrap());
+    drop(products.begin(3, 1, true).unwrap());
     drop(products);
     assert_eq!(names(), Vec::<String>::new(), "the build is over");
 }
