@@ -33,8 +33,20 @@ pub fn target(named: &str) -> Result<&'static str, String> {
     })
 }
 
-/// An engine whose code is for `target`.
+/// An engine that compiles for `target`.
 pub(crate) fn engine(target: &str) -> wasmtime::Result<Engine> {
+    Engine::new(&config(target)?)
+}
+
+/// An engine that runs what was compiled for here, and compiles nothing: to get a compiler ready takes longer than all
+/// else of it, and with plugins that are installed there is nothing to do for one.
+pub(crate) fn runtime() -> wasmtime::Result<Engine> {
+    let mut config = config(NATIVE)?;
+    config.enable_compiler(false);
+    Engine::new(&config)
+}
+
+fn config(target: &str) -> wasmtime::Result<Config> {
     let mut config = Config::new();
     config.epoch_interruption(true);
     config.cranelift_opt_level(OptLevel::Speed);
@@ -46,7 +58,15 @@ pub(crate) fn engine(target: &str) -> wasmtime::Result<Engine> {
     // another.
     config.target(target)?;
     config.module_version(ModuleVersionStrategy::Custom(format!("dcd-{VERSION}")))?;
-    Engine::new(&config)
+    Ok(config)
+}
+
+/// Compiles a plugin for a [`runtime`].
+#[allow(unsafe_code)]
+pub(crate) fn compile(runtime: &Engine, bytes: &[u8]) -> wasmtime::Result<Component> {
+    let native = engine(NATIVE)?.precompile_component(bytes)?;
+    // SAFETY: this is what `precompile_component` gave just now.
+    unsafe { Component::deserialize(runtime, native) }
 }
 
 /// Takes over what [`Engine::precompile_component`] gave `dcd plugin install`.
@@ -82,7 +102,7 @@ mod tests {
             let code = tempfile::NamedTempFile::new().unwrap();
             std::fs::write(code.path(), engine(triple).unwrap().precompile_component(component).unwrap())
                 .unwrap();
-            let native = engine(NATIVE).unwrap();
+            let native = runtime().unwrap();
             let same = triple.split('-').next() == NATIVE.split('-').next();
             assert_eq!(load(&native, code.path()).is_ok(), same, "{triple}");
         }

@@ -52,14 +52,8 @@ pub(crate) fn load(
     located: &Located,
     grants: Grants,
 ) -> Result<(Compiled, Schema), PluginError> {
-    // First, as the digest of the compiled form is being made meanwhile.
-    let name = located.manifest.name.as_str().into();
-    let known = located.installed.schema().map(|json| Schema::known(&name, json.clone())).transpose()?;
     let compiled = host.compile(located, grants)?;
-    let schema = match known {
-        Some(schema) => schema,
-        None => schema(located, &compiled)?,
-    };
+    let schema = schema(located, &compiled)?;
     Ok((compiled, schema))
 }
 

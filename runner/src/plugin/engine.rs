@@ -1,4 +1,4 @@
-//! What all plugins of a run share: the compiler, the linker, their runtime, and the ticker that interrupts
+//! What all plugins of a run share: the engine, the linker, their runtime, and the ticker that interrupts
 //! them.
 
 use std::{
@@ -77,7 +77,7 @@ impl Host {
         let fail = |what: &str, error: &dyn std::fmt::Display| {
             PluginError::new(format!("cannot start the plugin host: {what}: {error}"))
         };
-        let engine = compiler::engine(compiler::NATIVE).map_err(|error| fail("the compiler", &error))?;
+        let engine = compiler::runtime().map_err(|error| fail("its engine", &error))?;
         let runtime = Builder::new_multi_thread()
             .worker_threads(2)
             .thread_name("plugin")
@@ -151,7 +151,7 @@ impl Host {
         };
         let name = &located.manifest.name;
         let start = Instant::now();
-        let component = Component::from_binary(&self.engine, &located.bytes()?).map_err(|error| {
+        let component = compiler::compile(&self.engine, &located.bytes()?).map_err(|error| {
             PluginError::new(format!("plugin {name} cannot be compiled: {}", error.root_cause()))
                 .help(format!("{} is damaged or needs a newer dcd; build it again", located.path.display()))
         })?;

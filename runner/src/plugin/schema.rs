@@ -1,6 +1,8 @@
 //! What of a config does not fit its plugin's schema, in words for who wrote it.
 
-use std::sync::Arc;
+mod fits;
+
+use std::sync::{Arc, OnceLock};
 
 use jsonschema::{
     Draft, JsonType, Registry, RegistryBuilder, ValidationError, Validator,
@@ -24,7 +26,8 @@ type Branch = Vec<ValidationError<'static>>;
 pub(crate) struct Schema {
     plugin: Arc<str>,
     json: Value,
-    validator: Validator,
+    /// Of one that was found valid earlier, made when it is needed.
+    validator: OnceLock<Result<Validator, PluginError>>,
 }
 
 /// One thing that is wrong.
@@ -53,28 +56,30 @@ impl Schema {
     }
 
     /// A schema that was found valid when the plugin was installed.
-    ///
-    /// To find it valid again takes a millisecond, as the rules of its dialect are many: so it hangs from a schema of
-    /// a dialect that has few.
     pub(crate) fn known(plugin: &Arc<str>, json: Value) -> Result<Self, PluginError> {
         if json["$schema"] != DIALECT {
             return Schema::new(plugin, json);
         }
-        let fail = |error: &dyn std::fmt::Display| unusable(plugin, &format!("is not valid: {error}"));
-        let registry = Registry::new().add(KNOWN, json.clone()).and_then(RegistryBuilder::prepare);
-        let registry = registry.map_err(|error| fail(&error))?;
-        let validator = jsonschema::options()
-            .with_draft(Draft::Draft4)
-            .with_registry(&registry)
-            .build(&json!({ "$ref": KNOWN }))
-            .map_err(|error| fail(&error))?;
-        Ok(Schema { plugin: plugin.clone(), json, validator })
+        Ok(Schema { plugin: plugin.clone(), json, validator: OnceLock::new() })
     }
 
     fn new(plugin: &Arc<str>, json: Value) -> Result<Self, PluginError> {
         let validator = jsonschema::validator_for(&json)
             .map_err(|error| unusable(plugin, &format!("is not valid: {error}")))?;
-        Ok(Schema { plugin: plugin.clone(), json, validator })
+        Ok(Schema { plugin: plugin.clone(), json, validator: Ok(validator).into() })
+    }
+
+    /// To find a known schema valid again takes a millisecond, as the rules of its dialect are many: so it hangs from a
+    /// schema of a dialect that has few.
+    fn validator(&self) -> Result<&Validator, PluginError> {
+        let make = || {
+            let registry = Registry::new().add(KNOWN, self.json.clone()).and_then(RegistryBuilder::prepare);
+            let registry = registry.map_err(|error| error.to_string())?;
+            let options = jsonschema::options().with_draft(Draft::Draft4).with_registry(&registry);
+            options.build(&json!({ "$ref": KNOWN })).map_err(|error| error.to_string())
+        };
+        let invalid = |error| unusable(&self.plugin, &format!("is not valid: {error}"));
+        self.validator.get_or_init(|| make().map_err(invalid)).as_ref().map_err(Clone::clone)
     }
 
     /// The schema itself.
@@ -84,7 +89,14 @@ impl Schema {
 
     /// All that is wrong with the config, each with its place.
     pub(crate) fn check(&self, with: &Json) -> Vec<PluginError> {
-        let errors = self.validator.iter_errors(&with.value);
+        if self.validator.get().is_none() && fits::certainly_fits(&self.json, &with.value) {
+            return Vec::new();
+        }
+        let validator = match self.validator() {
+            Ok(validator) => validator,
+            Err(error) => return vec![error.at(with.span(""))],
+        };
+        let errors = validator.iter_errors(&with.value);
         let mut findings: Vec<_> = errors.flat_map(|error| self.explain(&error)).collect();
         // A setting that was misspelt is not missing, too.
         let meant: Vec<_> =

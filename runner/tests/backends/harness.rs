@@ -45,7 +45,8 @@ impl Backend {
     pub(crate) fn test(&self, args: &[&str]) -> (Value, i32) {
         // The servers are slow, with 32 processes at them and other tests beside: that is not what is tested.
         let limits = json!({ "call_timeout": "2m" });
-        let config = json!({ "with": self.with, "allow": self.allow, "secrets": self.secrets, "limits": limits });
+        let config =
+            json!({ "with": self.with, "allow": self.allow, "secrets": self.secrets, "limits": limits });
         let project = self.in_environment(Project::new().file("backend.json", config.to_string()));
         let file = installed_file(self.plugin);
         let args = [&["plugin", "test", &file, "--config", "backend.json", "--json"], args].concat();
