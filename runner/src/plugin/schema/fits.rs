@@ -6,123 +6,159 @@ use serde_json::Value;
 
 /// How deep schemas may lie in each other: one can refer to itself.
 const DEPTH: u32 = 64;
-/// Integers up to this are the same as floats.
+/// Integers below this are the same as floats.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
-/// Whether the value certainly fits. If not, it may fit all the same: what is not understood here fits nothing.
+/// Whether it does, where that is certain.
+type Fits = Option<bool>;
+
+/// Whether the value certainly fits. If not, it may fit all the same: not every keyword is understood here.
 pub(super) fn certainly_fits(schema: &Value, value: &Value) -> bool {
-    Root(schema).fits(schema, value, DEPTH)
+    Root(schema).fits(schema, value, DEPTH) == Some(true)
 }
 
 struct Root<'a>(&'a Value);
 
 impl Root<'_> {
-    fn fits(&self, schema: &Value, value: &Value, depth: u32) -> bool {
-        let Some(depth) = depth.checked_sub(1) else { return false };
+    fn fits(&self, schema: &Value, value: &Value, depth: u32) -> Fits {
+        let depth = depth.checked_sub(1)?;
         match schema {
-            Value::Bool(anything) => *anything,
-            Value::Object(keywords) => keywords.iter().all(|(keyword, says)| match keyword.as_str() {
-                // This one belongs to another.
+            Value::Bool(anything) => Some(*anything),
+            Value::Object(keywords) => all(keywords.iter().map(|(keyword, says)| match keyword.as_str() {
+                // This one needs another.
                 "additionalProperties" => self.others_fit(schema, says, value, depth),
                 keyword => self.keyword_fits(keyword, says, value, depth),
-            }),
-            _ => false,
+            })),
+            _ => None,
         }
     }
 
-    fn keyword_fits(&self, keyword: &str, says: &Value, value: &Value, depth: u32) -> bool {
+    fn keyword_fits(&self, keyword: &str, says: &Value, value: &Value, depth: u32) -> Fits {
+        let forms = || says.as_array().map(|forms| forms.iter().map(|form| self.fits(form, value, depth)));
         match keyword {
-            "$schema" | "$defs" | "title" | "description" | "default" | "examples" => true,
+            "$schema" | "$defs" | "title" | "description" | "default" | "examples" => Some(true),
             // Those of numbers only tell a program's own types.
-            "format" => !value.is_string(),
+            "format" | "pattern" => {
+                if value.is_string() {
+                    None
+                } else {
+                    Some(true)
+                }
+            }
             "type" => match says {
-                Value::Array(types) => types.iter().any(|one| is(one, value)),
+                Value::Array(types) => any(types.iter().map(|one| is(one, value))),
                 one => is(one, value),
             },
-            "const" => says == value,
-            "enum" => says.as_array().is_some_and(|values| values.contains(value)),
+            "const" => same(says, value),
+            "enum" => any(says.as_array()?.iter().map(|one| same(one, value))),
             "minimum" => compare(says, value, |limit, number| number >= limit),
             "maximum" => compare(says, value, |limit, number| number <= limit),
             "exclusiveMinimum" => compare(says, value, |limit, number| number > limit),
             "exclusiveMaximum" => compare(says, value, |limit, number| number < limit),
-            "minLength" => length(says, value, |limit, length| length >= limit),
-            "maxLength" => length(says, value, |limit, length| length <= limit),
-            "minItems" => items(says, value, |limit, items| items >= limit),
-            "maxItems" => items(says, value, |limit, items| items <= limit),
-            "items" => all(value.as_array(), |item| self.fits(says, item, depth)),
-            "required" => all(value.as_object().map(|_| says).and_then(Value::as_array), |name| {
-                name.as_str().is_some_and(|name| value.get(name).is_some())
-            }),
-            "properties" => match (value, says) {
-                (Value::Object(settings), Value::Object(known)) => settings.iter().all(|(name, setting)| {
-                    known.get(name).is_none_or(|schema| self.fits(schema, setting, depth))
-                }),
-                (_, known) => known.is_object(),
+            "minLength" | "maxLength" => match value {
+                Value::String(text) => count(keyword, says, text.chars().count()),
+                _ => Some(true),
             },
-            "anyOf" => {
-                says.as_array().is_some_and(|forms| forms.iter().any(|form| self.fits(form, value, depth)))
+            "minItems" | "maxItems" => match value {
+                Value::Array(items) => count(keyword, says, items.len()),
+                _ => Some(true),
+            },
+            "items" => all(value.as_array().into_iter().flatten().map(|item| self.fits(says, item, depth))),
+            "required" => {
+                let has = |name: &Value| name.as_str().map(|name| value.get(name).is_some());
+                if value.is_object() { all(says.as_array()?.iter().map(has)) } else { Some(true) }
             }
-            "allOf" => {
-                says.as_array().is_some_and(|forms| forms.iter().all(|form| self.fits(form, value, depth)))
+            "properties" => {
+                let known = says.as_object()?;
+                let settings = value.as_object().into_iter().flatten();
+                all(settings.filter_map(|(name, setting)| Some(self.fits(known.get(name)?, setting, depth))))
+            }
+            "allOf" => all(forms()?),
+            "anyOf" => any(forms()?),
+            "oneOf" => {
+                let forms: Option<Vec<bool>> = forms()?.collect();
+                Some(forms?.into_iter().filter(|fits| *fits).count() == 1)
             }
             "$ref" => {
-                let pointer = says.as_str().and_then(|reference| reference.strip_prefix('#'));
                 // Nothing is escaped in it that would have to be read first.
-                let pointer = pointer.filter(|pointer| !pointer.contains(['%', '~']));
-                let schema = pointer.and_then(|pointer| self.0.pointer(pointer));
-                schema.is_some_and(|schema| self.fits(schema, value, depth))
+                let pointer =
+                    says.as_str()?.strip_prefix('#').filter(|pointer| !pointer.contains(['%', '~']))?;
+                self.fits(self.0.pointer(pointer)?, value, depth)
             }
-            _ => false,
+            _ => None,
         }
     }
 
     /// Whether the settings fit that `properties` does not name.
-    fn others_fit(&self, schema: &Value, says: &Value, value: &Value, depth: u32) -> bool {
-        let known = &schema["properties"];
-        let others = value.as_object().into_iter().flatten().filter(|(name, _)| known.get(name).is_none());
-        others.into_iter().all(|(_, setting)| self.fits(says, setting, depth))
+    fn others_fit(&self, schema: &Value, says: &Value, value: &Value, depth: u32) -> Fits {
+        if schema.get("patternProperties").is_some() {
+            return None;
+        }
+        let known = schema.get("properties");
+        let is_known = |name: &str| known.is_some_and(|known| known.get(name).is_some());
+        let others = value.as_object().into_iter().flatten().filter(|(name, _)| !is_known(name));
+        all(others.map(|(_, setting)| self.fits(says, setting, depth)))
     }
 }
 
-fn is(name: &Value, value: &Value) -> bool {
-    match name.as_str() {
-        Some("null") => value.is_null(),
-        Some("boolean") => value.is_boolean(),
-        Some("string") => value.is_string(),
-        Some("array") => value.is_array(),
-        Some("object") => value.is_object(),
-        Some("number") => value.is_number(),
-        Some("integer") => value.is_i64() || value.is_u64(),
-        _ => false,
+fn all(fits: impl IntoIterator<Item = Fits>) -> Fits {
+    let mut all = Some(true);
+    for fits in fits {
+        match fits {
+            Some(true) => {}
+            Some(false) => return fits,
+            None => all = None,
+        }
+    }
+    all
+}
+
+fn any(fits: impl IntoIterator<Item = Fits>) -> Fits {
+    all(fits.into_iter().map(|fits| fits.map(|fits| !fits))).map(|none| !none)
+}
+
+fn is(name: &Value, value: &Value) -> Fits {
+    Some(match name.as_str()? {
+        "null" => value.is_null(),
+        "boolean" => value.is_boolean(),
+        "string" => value.is_string(),
+        "array" => value.is_array(),
+        "object" => value.is_object(),
+        "number" => value.is_number(),
+        // It may be a whole number all the same.
+        "integer" if value.is_f64() => return None,
+        "integer" => value.is_number(),
+        _ => return None,
+    })
+}
+
+fn same(one: &Value, other: &Value) -> Fits {
+    match (one, other) {
+        _ if one == other => Some(true),
+        // Numbers, also in there, are the same in more than one form.
+        (Value::Number(_), Value::Number(_))
+        | (Value::Array(_), Value::Array(_))
+        | (Value::Object(_), Value::Object(_)) => None,
+        _ => Some(false),
     }
 }
 
-/// Whether all of it are so; where it is nothing of the kind, the keyword says nothing.
-fn all(values: Option<&Vec<Value>>, is_so: impl FnMut(&Value) -> bool) -> bool {
-    values.is_none_or(|values| values.iter().all(is_so))
-}
-
-fn compare(limit: &Value, value: &Value, holds: impl Fn(f64, f64) -> bool) -> bool {
+fn compare(limit: &Value, value: &Value, holds: impl Fn(f64, f64) -> bool) -> Fits {
     let exact = |value: &Value| value.as_f64().filter(|number| number.abs() < EXACT);
-    !value.is_number() || exact(limit).zip(exact(value)).is_some_and(|(limit, number)| holds(limit, number))
+    if value.is_number() { Some(holds(exact(limit)?, exact(value)?)) } else { Some(true) }
 }
 
-fn length(limit: &Value, value: &Value, holds: impl Fn(u64, u64) -> bool) -> bool {
-    let Value::String(text) = value else { return true };
-    limit.as_u64().is_some_and(|limit| holds(limit, text.chars().count() as u64))
-}
-
-fn items(limit: &Value, value: &Value, holds: impl Fn(u64, u64) -> bool) -> bool {
-    let Value::Array(items) = value else { return true };
-    limit.as_u64().is_some_and(|limit| holds(limit, items.len() as u64))
+fn count(keyword: &str, limit: &Value, count: usize) -> Fits {
+    let (limit, count) = (limit.as_u64()?, count as u64);
+    Some(if keyword.starts_with("min") { count >= limit } else { count <= limit })
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
-    use super::*;
+    use super::certainly_fits;
 
     fn schema() -> Value {
         json!({
@@ -141,6 +177,10 @@ mod tests {
                 "map": { "type": "object", "additionalProperties": { "type": "string" } },
                 "both": { "allOf": [{ "type": "integer" }, { "minimum": 3 }] },
                 "tree": { "$ref": "#/$defs/Tree" },
+                "how": { "oneOf": [
+                    { "type": "object", "properties": { "tag": { "const": "a" }, "a": { "type": "string" } }, "required": ["tag"] },
+                    { "type": "object", "properties": { "tag": { "const": "b" } }, "required": ["tag", "a"] },
+                ] },
                 "any": true,
                 "none": false,
                 "code": { "type": "string", "pattern": "^[0-9]$" },
@@ -159,7 +199,7 @@ mod tests {
             json!({ "url": "abc" }),
             json!({ "url": "ü", "retries": null, "factor": 2, "mode": 1, "kind": "x", "any": [1] }),
             json!({ "url": "a", "retries": 9, "kind": 200, "list": [100, 599], "map": { "a": "b" }, "both": 3 }),
-            json!({ "url": "a", "tree": { "tree": { "tree": {} } } }),
+            json!({ "url": "a", "tree": { "tree": { "tree": {} } }, "how": { "tag": "b", "a": 1 } }),
         ] {
             assert!(certainly_fits(&schema, &config), "{config}");
         }
@@ -169,7 +209,9 @@ mod tests {
     fn what_is_not_understood_is_left_to_a_validator() {
         for (schema, config) in [
             (json!({ "pattern": "a" }), json!("a")),
-            (json!({ "oneOf": [true] }), json!(1)),
+            (json!({ "oneOf": [{ "type": "integer" }, { "pattern": "a" }] }), json!("a")),
+            (json!({ "oneOf": [true, true] }), json!(1)),
+            (json!({ "additionalProperties": false, "patternProperties": { "a": true } }), json!({ "a": 1 })),
             (json!({ "$ref": "#" }), json!(1)),
             (json!({ "$ref": "other.json" }), json!(1)),
             (json!({ "format": "uri" }), json!("a:b")),
@@ -190,14 +232,18 @@ mod tests {
             prop_oneof![Just(0), Just(1), Just(3), Just(9), Just(10), Just(99), Just(100), Just(600)]
                 .prop_map(|n| json!(n)),
             number,
-            prop_oneof![Just(""), Just("a"), Just("x"), Just("7"), Just("äöü"), Just("long")]
+            prop_oneof![Just(""), Just("a"), Just("b"), Just("x"), Just("7"), Just("äöü"), Just("long")]
                 .prop_map(|s| json!(s)),
         ];
         leaf.prop_recursive(3, 12, 3, |inner| {
             prop_oneof![
                 proptest::collection::vec(inner.clone(), 0..3).prop_map(|values| json!(values)),
-                proptest::collection::btree_map(prop_oneof![Just("tree"), Just("a")], inner, 0..3)
-                    .prop_map(|map| json!(map)),
+                proptest::collection::btree_map(
+                    prop_oneof![Just("tree"), Just("a"), Just("tag")],
+                    inner,
+                    0..3
+                )
+                .prop_map(|map| json!(map)),
             ]
         })
     }
@@ -205,7 +251,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_fits_here_fits(settings in proptest::collection::btree_map(proptest::sample::select(vec![
-            "url", "retries", "factor", "mode", "kind", "list", "map", "both", "tree", "any", "none", "code", "other",
+            "url", "retries", "factor", "mode", "kind", "list", "map", "both", "tree", "how", "any", "none", "code", "other",
         ]), any_value(), 0..4), with_url in any::<bool>()) {
             let schema = schema();
             let validator = jsonschema::validator_for(&schema).unwrap();
