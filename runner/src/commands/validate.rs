@@ -1,5 +1,7 @@
 //! `dcd validate`
 
+use std::mem::ManuallyDrop;
+
 use crate::{
     cli::ValidateArgs,
     commands::{
@@ -12,7 +14,8 @@ use crate::{
 pub(super) fn validate(args: &ValidateArgs) -> Result<Exit, CommandError> {
     let workspace = load::workspace()?;
     let loaded = load::pipeline(&workspace, &args.file)?;
-    let plugins = load::plugins(&workspace, &loaded)?;
+    // What they hold goes with the process, which ends here, and sooner than piece by piece.
+    let plugins = ManuallyDrop::new(load::plugins(&workspace, &loaded)?);
     let pipeline = &loaded.pipeline;
     let names: Vec<_> = pipeline.steps.iter().map(|step| step.name.value.as_str()).collect();
     let includes = &loaded.definition.includes;

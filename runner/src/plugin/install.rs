@@ -70,8 +70,13 @@ pub fn prepare(
         return Err(locked_without(&located, &lacking, options));
     }
     // Compiled for here, too, when it is for elsewhere: it says of its config what only it knows.
-    let config_schema = describe::config_schema(host, &located)?;
-    let native = precompile(&located, options.target)?;
+    let (compiled, schema) = describe::load(host, &located, Grants::default())?;
+    let native = if options.target == compiler::NATIVE {
+        serialize(&located, &compiled)?
+    } else {
+        precompile(&located, options.target)?
+    };
+    let config_schema = schema.into_json();
     let sidecar = sidecar_of(&located, &native, options.target, config_schema);
     Ok(Ready { located, wasm, grants, lacking, compiled_size: native.len(), grants_change, native, sidecar })
 }
@@ -91,18 +96,23 @@ fn sidecar_of(located: &Located, native: &[u8], target: &str, config_schema: Val
 /// Writes a plugin that is compiled already into a directory that has no other of its name, and grants it nothing there.
 /// The answer is where it is.
 pub(crate) fn save(located: &Located, compiled: &Compiled, directory: &Path) -> Result<PathBuf, PluginError> {
-    let name = &located.manifest.name;
-    let native = compiled.pre.component().serialize().map_err(|error| {
-        PluginError::new(format!("what plugin {name} was compiled to cannot be kept: {}", error.root_cause()))
-    })?;
+    let native = serialize(located, compiled)?;
     let config_schema = describe::schema(located, compiled)?.into_json();
     let sidecar = sidecar_of(located, &native, compiler::NATIVE, config_schema);
-    let wasm = directory.join(format!("{name}.wasm"));
+    let wasm = directory.join(format!("{}.wasm", located.manifest.name));
     let (cwasm, sidecar_path) = sidecar::paths(&wasm);
     put(&wasm, &located.bytes()?)?;
     put(&cwasm, &native)?;
     put(&sidecar_path, serde_json::to_value(&sidecar).unwrap_or_default().to_string().as_bytes())?;
     Ok(wasm)
+}
+
+/// What the plugin was compiled to for here.
+fn serialize(located: &Located, compiled: &Compiled) -> Result<Vec<u8>, PluginError> {
+    compiled.pre.component().serialize().map_err(|error| {
+        let name = &located.manifest.name;
+        PluginError::new(format!("what plugin {name} was compiled to cannot be kept: {}", error.root_cause()))
+    })
 }
 
 fn precompile(located: &Located, target: &str) -> Result<Vec<u8>, PluginError> {

@@ -124,10 +124,9 @@ fn is(name: &Value, value: &Value) -> Fits {
         "string" => value.is_string(),
         "array" => value.is_array(),
         "object" => value.is_object(),
-        "number" => value.is_number(),
         // It may be a whole number all the same.
         "integer" if value.is_f64() => return None,
-        "integer" => value.is_number(),
+        "number" | "integer" => value.is_number(),
         _ => return None,
     })
 }
