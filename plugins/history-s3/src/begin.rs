@@ -96,40 +96,38 @@ fn claim(
     let mut record = Record::new(new, run.document.number, store.now())?;
     // Whether nobody can have tried this number for this run.
     let mut is_untried = is_new;
-    let mut backoff = Backoff::new();
+    let mut backoff = Backoff::of_many(store);
     loop {
         record.number = run.document.number;
-        if is_untried {
-            let key = layout::build(&new.component, record.number);
-            if let Some(etag) = store.create(&key, &document::to_json(&record)?)? {
-                return Ok(Version { document: record, etag });
-            }
-            // Many begin at once: so not all at the same moment again. What is looked at comes after the pause, as the
-            // others go on meanwhile.
-            backoff.wait()?;
+        let key = layout::build(&new.component, record.number);
+        if is_untried && let Some(etag) = store.create(&key, &document::to_json(&record)?)? {
+            return Ok(Version { document: record, etag });
         }
-        let (there, next) = look(store, new, record.number)?;
-        match there {
+        match document::read::<Record>(store, &key)? {
             None => is_untried = true,
             // That it is there may be due to an earlier try of this very call, whose answer was lost.
             Some(version) if version.document.run_id == new.run_id => {
-                let is_ours = version.document.lease == record.lease;
+                let is_ours = version.document.lease.token == record.lease.token;
                 return if is_ours { Ok(version) } else { take_over(store, new, version) };
             }
-            Some(_) => (is_untried, run) = try_next(store, new, run, next)?,
+            Some(_) => {
+                if is_untried {
+                    // Many begin at once: so not all at the same moment again.
+                    backoff.wait()?;
+                }
+                // After the pause, as the others go on meanwhile.
+                let next = record.number.max(noted(store, new)?) + 1;
+                (is_untried, run) = try_next(store, new, run, next)?;
+                record.lease.renew(store.now(), new.lease_ttl_ms);
+            }
         }
     }
 }
 
-/// Who has a number, and which may be free after it.
-fn look(store: &Store, new: &NewBuild, number: u64) -> Result<(Option<Version<Record>>, u64), Error> {
-    let keys = [layout::build(&new.component, number), layout::component(&new.component)];
-    let mut objects = store.get_all(&keys)?.into_iter();
-    let there = objects.next().flatten().map(|object| document::parse(&keys[0], object)).transpose()?;
-    let index =
-        objects.next().flatten().map(|object| document::parse::<Index>(&keys[1], object)).transpose()?;
-    let highest = index.map_or(0, |index| index.document.highest);
-    Ok((there, number.max(highest) + 1))
+/// The highest number that is known to be given.
+fn noted(store: &Store, new: &NewBuild) -> Result<u64, Error> {
+    let index = document::read::<Index>(store, &layout::component(&new.component))?;
+    Ok(index.map_or(0, |index| index.document.highest))
 }
 
 /// Writes down that the run tries another number, as the one that it tried is another's. Whether this call wrote it: or

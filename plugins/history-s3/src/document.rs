@@ -62,7 +62,7 @@ pub(crate) fn update<D: Document, T>(
     mut decide: impl FnMut(&mut D) -> Result<Change<T>, Error>,
 ) -> Result<Option<(T, Version<D>)>, Error> {
     let mut read_anew = None;
-    let mut backoff = Backoff::new();
+    let mut backoff = Backoff::new(store);
     for turn in 0..TURNS {
         let old = known.take();
         let may_be_old = old.is_some();

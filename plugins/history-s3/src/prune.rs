@@ -78,7 +78,7 @@ fn rewrite(store: &Store, record: &Record, chunks: &[Chunk]) -> Result<u64, Erro
 }
 
 fn rewrite_one(store: &Store, chunk: &Chunk, key: &str, mut object: Option<Object>) -> Result<u64, Error> {
-    let mut backoff = Backoff::new();
+    let mut backoff = Backoff::new(store);
     for _ in 0..TURNS {
         let Some(Object { bytes, etag }) = object else {
             return Err(Error::not_found(format!("{key}, with events of the build, is gone")));

@@ -93,7 +93,13 @@ impl Document for Record {
 impl Held {
     /// A lease from now on.
     pub(crate) fn new(fence: u64, now: u64, ttl_ms: u32) -> Result<Self, Error> {
-        Ok(Self { token: random()?, fence, expires_at: now.saturating_add(ttl_ms.into()) })
+        let mut held = Self { token: random()?, fence, expires_at: 0 };
+        held.renew(now, ttl_ms);
+        Ok(held)
+    }
+
+    pub(crate) fn renew(&mut self, now: u64, ttl_ms: u32) {
+        self.expires_at = now.saturating_add(ttl_ms.into());
     }
 
     pub(crate) fn lease(&self) -> Lease {

@@ -32,7 +32,7 @@ pub(crate) fn write<'a>(entries: impl Iterator<Item = &'a Entry>) -> Result<Vec<
 /// Puts builds into a segment, or in place of what it has of them. What is newer there stays.
 pub(crate) fn merge(store: &Store, component: &str, segment: u64, entries: &[Entry]) -> Result<(), Error> {
     let key = layout::segment(component, segment);
-    let mut backoff = Backoff::new();
+    let mut backoff = Backoff::new(store);
     for _ in 0..TURNS {
         let object = store.get(&key)?;
         let mut all = BTreeMap::new();

@@ -226,7 +226,7 @@ pub(crate) fn renew(
         return Ok(Change::Leave(None));
     }
     thaw(store, record)?;
-    record.lease.expires_at = store.now().saturating_add(ttl_ms.into());
+    record.lease.renew(store.now(), ttl_ms);
     record.revise();
     Ok(Change::Write(Some(record.lease.lease())))
 }

@@ -38,8 +38,8 @@ pub(crate) fn engine(target: &str) -> wasmtime::Result<Engine> {
     Engine::new(&config(target)?)
 }
 
-/// An engine that runs what was compiled for here, and compiles nothing: to get a compiler ready takes longer than all
-/// else of it, and with plugins that are installed there is nothing to do for one.
+/// An engine that runs what was compiled for here, and compiles nothing: to get a compiler ready takes longer than to make
+/// the rest of an engine, and where all plugins are installed it has nothing to do.
 pub(crate) fn runtime() -> wasmtime::Result<Engine> {
     let mut config = config(NATIVE)?;
     config.enable_compiler(false);

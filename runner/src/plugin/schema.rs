@@ -26,7 +26,7 @@ type Branch = Vec<ValidationError<'static>>;
 pub(crate) struct Schema {
     plugin: Arc<str>,
     json: Value,
-    /// Of one that was found valid earlier, made when it is needed.
+    /// Made when it is needed, where the schema was found valid earlier.
     validator: OnceLock<Result<Validator, PluginError>>,
 }
 

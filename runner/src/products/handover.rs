@@ -50,6 +50,8 @@ struct Made {
     inode: u64,
     mode: u32,
     owner: u32,
+    /// Nothing is known that keeps it from being used again.
+    is_spare: bool,
 }
 
 /// The files of one attempt.
@@ -58,8 +60,6 @@ pub struct Handover {
     output: Made,
     summary: Made,
     began: Moment,
-    /// Whether they can be used again: all that is known of them says so.
-    are_spare: bool,
 }
 
 /// A file's time: seconds and nanoseconds.
@@ -77,10 +77,10 @@ impl Products {
     /// Makes the files of an attempt, empty. Only one that `is_timed` knows when it [began](Handover::began).
     pub fn begin(&self, step: StepIndex, attempt: u32, is_timed: bool) -> Result<Handover, Problem> {
         let begin = || {
-            let make = |what: &str| self.make(format!("{what}-{step}-{attempt}"));
-            let (output, summary) = (make("output")?, make("summary")?);
-            let began = if is_timed { self.place.touch(&output)? } else { Moment::default() };
-            Ok(Handover { products: self.clone(), output, summary, began, are_spare: true })
+            let name = |what: &str| format!("{what}-{step}-{attempt}");
+            let (output, summary) = (self.make(name("output"))?, self.make(name("summary"))?);
+            let began = if is_timed { self.touch(&output.name)? } else { Moment::default() };
+            Ok(Handover { products: self.clone(), output, summary, began })
         };
         begin().map_err(|error: Errno| self.unwritable(&error.into()))
     }
@@ -92,7 +92,18 @@ impl Products {
             Some(stat) => stat,
             None => self.create(&name)?,
         };
-        Ok(Made { name, inode: stat.st_ino, mode: stat.st_mode, owner: stat.st_uid })
+        Ok(Made { name, inode: stat.st_ino, mode: stat.st_mode, owner: stat.st_uid, is_spare: true })
+    }
+
+    /// Gives an attempt's file the time of now, and says which that is. A report's time is compared with it, and comes from
+    /// the same clock: the file system's own, which may be some milliseconds, or on a server anything, behind ours.
+    fn touch(&self, name: &str) -> Result<Moment, Errno> {
+        let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+        let times = Timestamps { last_access: now, last_modification: now };
+        let touched = rustix::fs::utimensat(&self.place.directory, name, &times, AtFlags::SYMLINK_NOFOLLOW);
+        // Another's file, which it is by now, may not be changed; a new one has the time of now.
+        let stat = touched.and_then(|()| self.place.stat(name)).or_else(|_| self.create(name))?;
+        Ok((stat.st_mtime, stat.st_mtime_nsec))
     }
 
     fn create(&self, name: &str) -> Result<Stat, Errno> {
@@ -152,44 +163,40 @@ impl Place {
     }
 
     /// Gives a spare file its new name, and then looks whether it is still the one that was made, and as it was made: who
-    /// knew its old name can do nothing to it any more.
+    /// knows only its old name can do nothing to it any more.
     fn rename(&self, spare: &Made, name: &str) -> Option<Stat> {
         rustix::fs::renameat(&self.directory, &spare.name, &self.directory, name).ok()?;
         let stat = self.stat(name).ok()?;
         let same = (stat.st_ino, stat.st_mode, stat.st_uid) == (spare.inode, spare.mode, spare.owner);
-        (same && stat.st_size == 0 && stat.st_nlink == 1).then_some(stat)
+        if same && stat.st_size == 0 && stat.st_nlink == 1 {
+            return Some(stat);
+        }
+        // What somebody put there instead is not in the way of the new one.
+        let _ = rustix::fs::renameat(&self.directory, name, &self.directory, &spare.name);
+        self.remove(spare);
+        None
     }
 
     fn stat(&self, name: &str) -> Result<Stat, Errno> {
         rustix::fs::statat(&self.directory, name, AtFlags::SYMLINK_NOFOLLOW)
     }
 
-    /// Gives a file the time of now, and says which that is. A report's time is compared with it, and comes from the same
-    /// clock: the file system's own, which may be some milliseconds, or on a server anything, behind ours.
-    fn touch(&self, made: &Made) -> Result<Moment, Errno> {
-        let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
-        let times = Timestamps { last_access: now, last_modification: now };
-        rustix::fs::utimensat(&self.directory, &made.name, &times, AtFlags::SYMLINK_NOFOLLOW)?;
-        let stat = self.stat(&made.name)?;
-        Ok((stat.st_mtime, stat.st_mtime_nsec))
+    /// Keeps what may be used again, and removes the rest.
+    fn give_back(&self, made: &mut Made) {
+        let made = Made { name: std::mem::take(&mut made.name), ..*made };
+        if made.is_spare { self.spare().push(made) } else { self.remove(&made) }
     }
 
-    /// Keeps what may be used again, and removes the rest.
-    fn give_back(&self, made: &mut Made, is_spare: bool) {
-        let made = Made { name: std::mem::take(&mut made.name), ..*made };
-        if is_spare {
-            self.spare().push(made);
-        } else {
-            // What the step put there instead stays in the build's directory, where it harms nobody.
-            let _ = rustix::fs::unlinkat(&self.directory, &made.name, AtFlags::empty());
-        }
+    /// What is no file stays in the build's directory, where it harms nobody.
+    fn remove(&self, made: &Made) {
+        let _ = rustix::fs::unlinkat(&self.directory, &made.name, AtFlags::empty());
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        for made in self.spare().drain(..) {
-            let _ = rustix::fs::unlinkat(&self.directory, &made.name, AtFlags::empty());
+        for made in std::mem::take(&mut *self.spare()) {
+            self.remove(&made);
         }
     }
 }
@@ -224,11 +231,13 @@ impl Handover {
 
     /// Puts what the step wrote into its end. What is wrong with its outputs makes a success an error.
     pub fn take(&mut self, end: &mut StepEnd) -> Vec<StepLog> {
-        let output = self.products.read(&self.output.name);
-        let summary = self.products.read(&self.summary.name);
-        let is_empty = |read: &Result<Vec<u8>, _>| read.as_ref().is_ok_and(Vec::is_empty);
         // Something that the attempt started and that lives on may have the files open.
-        self.are_spare = is_empty(&output) && is_empty(&summary) && !end.leaked;
+        let read = |made: &mut Made| {
+            let read = self.products.read(&made.name);
+            made.is_spare = read.as_ref().is_ok_and(Vec::is_empty) && !end.leaked;
+            read
+        };
+        let (output, summary) = (read(&mut self.output), read(&mut self.summary));
         let mut said = Vec::new();
         match outputs(output) {
             Ok(outputs) => {
@@ -264,8 +273,8 @@ fn outputs(read: Result<Vec<u8>, Unreadable>) -> Result<BTreeMap<String, String>
 
 impl Drop for Handover {
     fn drop(&mut self) {
-        self.products.place.give_back(&mut self.output, self.are_spare);
-        self.products.place.give_back(&mut self.summary, self.are_spare);
+        self.products.place.give_back(&mut self.output);
+        self.products.place.give_back(&mut self.summary);
     }
 }
 

@@ -259,20 +259,27 @@ fn only_files_that_nobody_touched_are_used_again() {
     fs::write(&handover.env()[0].1, "a=1\n").unwrap();
     handover.take(&mut StepEnd::new(Outcome::Success));
     drop(handover);
-    assert_eq!(names(), Vec::<String>::new(), "one has something in it");
+    assert_eq!(names(), ["summary-1-1"], "the other has something in it");
     // What is done to the files after that is seen when they are to be used.
     let mut handover = products.begin(1, 2, false).unwrap();
     let [(_, output), (_, summary)] = handover.env();
     handover.take(&mut StepEnd::new(Outcome::Success));
     drop(handover);
     fs::write(&output, "a=1\n").unwrap();
-    fs::set_permissions(&summary, std::os::unix::fs::PermissionsExt::from_mode(0o400)).unwrap();
+    fs::remove_file(&summary).unwrap();
+    fs::create_dir(&summary).unwrap();
     let mut handover = products.begin(1, 3, false).unwrap();
     let mut end = StepEnd::new(Outcome::Success);
-    handover.take(&mut end);
-    assert_eq!((end.outputs.len(), names()), (0, vec!["output-1-3".to_owned(), "summary-1-3".to_owned()]));
-    let summary = &handover.env()[1].1;
-    assert!(!fs::metadata(summary).unwrap().permissions().readonly());
+    assert_eq!((handover.take(&mut end), end.outputs.len()), (Vec::new(), 0));
+    drop(handover);
+    assert_eq!(names(), ["output-1-3", "summary-1-2", "summary-1-3"]);
+    fs::remove_dir(&summary).unwrap();
+    fs::set_permissions(build.path().join("output-1-3"), std::os::unix::fs::PermissionsExt::from_mode(0o400))
+        .unwrap();
+    let handover = products.begin(1, 4, true).unwrap();
+    for (_, path) in handover.env() {
+        assert!(!fs::metadata(path).unwrap().permissions().readonly());
+    }
     drop(handover);
     let mut handover = products.begin(2, 1, true).unwrap();
     handover.take(&mut StepEnd { leaked: true, ..StepEnd::new(Outcome::Success) });

@@ -1,10 +1,17 @@
 //! Whether a config fits its schema, for the schemas that most plugins have.
 //!
-//! To make a validator takes longer than to load a plugin, and it is needed only to say what is wrong.
+//! To make a validator takes longer than to load a plugin, and few configs need one: those that do not fit, and those whose
+//! schemas say what is not understood here.
+
+use std::cell::Cell;
 
 use serde_json::Value;
 
-/// How deep schemas may lie in each other: one can refer to itself.
+use super::DIALECT;
+
+/// How many schemas are looked at: one can refer to itself, also twice.
+const STEPS: u32 = 10_000;
+/// How deep they may lie in each other.
 const DEPTH: u32 = 64;
 /// Integers below this are the same as floats.
 const EXACT: f64 = 9_007_199_254_740_992.0;
@@ -12,21 +19,35 @@ const EXACT: f64 = 9_007_199_254_740_992.0;
 /// Whether it does, where that is certain.
 type Fits = Option<bool>;
 
-/// Whether the value certainly fits. If not, it may fit all the same: not every keyword is understood here.
+/// Whether the value certainly fits. If not, it may fit all the same.
 pub(super) fn certainly_fits(schema: &Value, value: &Value) -> bool {
-    Root(schema).fits(schema, value, DEPTH) == Some(true)
+    let steps = Cell::new(STEPS);
+    Root { schema, steps }.fits(schema, value, DEPTH) == Some(true)
 }
 
-struct Root<'a>(&'a Value);
+struct Root<'a> {
+    schema: &'a Value,
+    /// How many schemas may still be looked at.
+    steps: Cell<u32>,
+}
 
 impl Root<'_> {
     fn fits(&self, schema: &Value, value: &Value, depth: u32) -> Fits {
         let depth = depth.checked_sub(1)?;
+        self.steps.set(self.steps.get().checked_sub(1)?);
         match schema {
             Value::Bool(anything) => Some(*anything),
+            // What it refers to would be elsewhere, or its keywords would mean something else.
+            Value::Object(keywords)
+                if keywords.contains_key("$id")
+                    || keywords.get("$schema").is_some_and(|dialect| dialect != DIALECT) =>
+            {
+                None
+            }
             Value::Object(keywords) => all(keywords.iter().map(|(keyword, says)| match keyword.as_str() {
-                // This one needs another.
+                // These two need another.
                 "additionalProperties" => self.others_fit(schema, says, value, depth),
+                "items" if keywords.contains_key("prefixItems") => None,
                 keyword => self.keyword_fits(keyword, says, value, depth),
             })),
             _ => None,
@@ -37,14 +58,8 @@ impl Root<'_> {
         let forms = || says.as_array().map(|forms| forms.iter().map(|form| self.fits(form, value, depth)));
         match keyword {
             "$schema" | "$defs" | "title" | "description" | "default" | "examples" => Some(true),
-            // Those of numbers only tell a program's own types.
-            "format" | "pattern" => {
-                if value.is_string() {
-                    None
-                } else {
-                    Some(true)
-                }
-            }
+            // Formats of numbers only tell a program's own types.
+            "pattern" | "format" => (!value.is_string()).then_some(true),
             "type" => match says {
                 Value::Array(types) => any(types.iter().map(|one| is(one, value))),
                 one => is(one, value),
@@ -80,10 +95,10 @@ impl Root<'_> {
                 Some(forms?.into_iter().filter(|fits| *fits).count() == 1)
             }
             "$ref" => {
-                // Nothing is escaped in it that would have to be read first.
-                let pointer =
-                    says.as_str()?.strip_prefix('#').filter(|pointer| !pointer.contains(['%', '~']))?;
-                self.fits(self.0.pointer(pointer)?, value, depth)
+                // Nothing is escaped in the name that would have to be read first.
+                let name = says.as_str()?.strip_prefix("#/$defs/")?;
+                let name = Some(name).filter(|name| !name.contains(['%', '~', '/']))?;
+                self.fits(self.schema.get("$defs")?.get(name)?, value, depth)
             }
             _ => None,
         }
@@ -211,7 +226,27 @@ mod tests {
             (json!({ "oneOf": [{ "type": "integer" }, { "pattern": "a" }] }), json!("a")),
             (json!({ "oneOf": [true, true] }), json!(1)),
             (json!({ "additionalProperties": false, "patternProperties": { "a": true } }), json!({ "a": 1 })),
-            (json!({ "$ref": "#" }), json!(1)),
+            (json!({ "$ref": "#/$defs/a", "$defs": { "a": { "$ref": "#/$defs/a" } } }), json!(1)),
+            (
+                json!({ "$ref": "#/$defs/a", "$defs": { "a": { "anyOf": [
+                { "$ref": "#/$defs/a" }, { "$ref": "#/$defs/a" },
+            ] } } }),
+                json!(1),
+            ),
+            (
+                json!({ "oneOf": [
+                { "prefixItems": [{ "type": "string" }], "items": false }, { "items": { "type": "string" } },
+            ] }),
+                json!(["a"]),
+            ),
+            (
+                json!({ "oneOf": [
+                { "$schema": "http://json-schema.org/draft-07/schema#", "$ref": "#/$defs/any", "type": "string" },
+                { "type": "integer" },
+            ], "$defs": { "any": true } }),
+                json!(5),
+            ),
+            (json!({ "allOf": [{ "$id": "other" }] }), json!(1)),
             (json!({ "$ref": "other.json" }), json!(1)),
             (json!({ "format": "uri" }), json!("a:b")),
             (json!({ "type": "integer" }), json!(1.0)),
