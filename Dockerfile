@@ -44,10 +44,6 @@ COPY --from=build-plugins /dcd-plugins /dcd-plugins
 
 FROM ${RUST_IMAGE} AS build
 WORKDIR /src
-# How much the compiler does for speed. Tests that care for what the image does, and not how fast, take less, and compile
-# it sooner.
-ARG OPT_LEVEL=3
-ENV CARGO_PROFILE_RELEASE_OPT_LEVEL=${OPT_LEVEL}
 RUN if command -v apk >/dev/null; then apk add --no-cache gcc musl-dev; fi \
  && rustup target add "$(uname -m)-unknown-linux-musl"
 

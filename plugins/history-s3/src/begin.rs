@@ -11,11 +11,12 @@ use dcd_plugin_sdk::history::{Grant, NewBuild};
 use dcd_plugin_sdk::{Error, log};
 use serde::{Deserialize, Serialize};
 
+use crate::backoff::Backoff;
 use crate::document::{self, Change, Document, Version};
 use crate::index::{self, Index};
 use crate::record::{Held, Record};
 use crate::settle::thaw;
-use crate::store::{Backoff, Store};
+use crate::store::Store;
 use crate::{layout, store};
 
 /// What is kept under a run's id.

@@ -5,7 +5,8 @@ use dcd_plugin_sdk::{Error, Help as _, serde_json};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::store::{Backoff, Object, Store, random};
+use crate::backoff::Backoff;
+use crate::store::{Object, Store, random};
 
 /// How often a change is tried while others write, too.
 const TURNS: u32 = 16;

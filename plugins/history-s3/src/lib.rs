@@ -15,6 +15,7 @@
 //! found out before the first write, and refused. All times are those of the store's clock.
 
 mod answer;
+mod backoff;
 mod begin;
 mod chunk;
 mod config;

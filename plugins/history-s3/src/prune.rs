@@ -6,9 +6,10 @@
 use dcd_plugin_sdk::Error;
 use dcd_plugin_sdk::history::{BuildId, prune};
 
+use crate::backoff::Backoff;
 use crate::document::{self, Change};
 use crate::record::{Chunk, Held, Record};
-use crate::store::{Backoff, Object, Store};
+use crate::store::{Object, Store};
 use crate::{chunk, layout, settle, write};
 
 /// How many chunks are in memory at once.

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use dcd_plugin_sdk::{Error, Help as _, serde_json};
 
+use crate::backoff::Backoff;
 use crate::record::Entry;
-use crate::store::{Backoff, Store};
+use crate::store::Store;
 use crate::{chunk, layout};
 
 /// How often a change is tried while others make theirs.

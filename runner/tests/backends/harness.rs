@@ -15,8 +15,6 @@ pub(crate) struct Backend {
     pub(crate) with: Value,
     /// What it is granted.
     pub(crate) allow: Value,
-    /// How far it may go in a test.
-    pub(crate) limits: Value,
     /// As in a pipeline: where the values of secrets are.
     pub(crate) secrets: Value,
     /// Variables of the runner's environment.
@@ -34,7 +32,7 @@ pub(crate) fn server(variable: &str, script: &str) -> String {
 impl Backend {
     /// With neither secrets nor variables.
     pub(crate) fn new(plugin: &'static str, with: Value, allow: Value) -> Self {
-        Backend { plugin, with, allow, limits: json!({}), secrets: json!({}), env: Vec::new() }
+        Backend { plugin, with, allow, secrets: json!({}), env: Vec::new() }
     }
 
     fn in_environment(&self, project: Project) -> Project {
@@ -45,8 +43,7 @@ impl Backend {
     /// `dcd plugin test --json`, with these arguments more: the document and the exit code. Says on stderr how long each
     /// test took.
     pub(crate) fn test(&self, args: &[&str]) -> (Value, i32) {
-        let Backend { with, allow, limits, secrets, .. } = self;
-        let config = json!({ "with": with, "allow": allow, "limits": limits, "secrets": secrets });
+        let config = json!({ "with": self.with, "allow": self.allow, "secrets": self.secrets });
         let project = self.in_environment(Project::new().file("backend.json", config.to_string()));
         let file = installed_file(self.plugin);
         let args = [&["plugin", "test", &file, "--config", "backend.json", "--json"], args].concat();

@@ -103,8 +103,6 @@ fn backend(endpoint: &str, prefix: &str) -> Backend {
     let with = json!({ "endpoint": endpoint, "bucket": variable("DCD_TEST_S3_BUCKET"), "prefix": prefix });
     let (key, secret) = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY");
     Backend {
-        // moto answers one request at a time, here to 32 processes, and that other tests run beside is not its fault.
-        limits: json!({ "call_timeout": "2m" }),
         secrets: json!({ key: { "env": "KEY" }, secret: { "env": "SECRET" } }),
         env: vec![
             ("KEY".into(), variable("DCD_TEST_S3_KEY")),
