@@ -13,9 +13,9 @@ const LONGEST_OF_MANY: Duration = Duration::from_secs(10);
 
 /// Pauses between tries that were lost to another writer.
 ///
-/// Each is of random length, up to what some tries take, so that few try at once however many there are and however slow the store is. It stays
-/// so however many tries were lost: if it grew, those that come last, and have lost none, would always be first; if it
-/// shrank, all would try more often the longer all of them wait.
+/// Each is of random length, up to what some tries take, so that few try at once however many there are and however slow
+/// the store is. It stays so however many tries were lost: if pauses grew, those that come last, and have lost none, would
+/// always be first; if they shrank, all would try more often the longer all of them wait.
 #[derive(Debug)]
 pub(crate) struct Backoff<'a> {
     store: &'a Store,
