@@ -35,7 +35,7 @@ use crate::{
     },
     error::{CommandError, Exit},
     event::{self, Body, BuildNumbered, BuildStarted, Outcome, StepPlan, UnixMs},
-    exec::{Processes, Reaper, promptness, shell},
+    exec::{Processes, promptness, shell},
     facts::Facts,
     git,
     history::{self, UploadError},
@@ -56,7 +56,7 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit, CommandError> {
 /// Runs a build from its first event to its last.
 pub(super) fn execute(prepared: Prepared, how: &HowArgs) -> Result<Exit, CommandError> {
     let mode = screen::mode(how.shown.output)?;
-    // While git and Docker answer, plugins are compiled.
+    // While git and Docker answer, plugins are loaded.
     let known = prepared.again.as_ref().map(|again| again.facts.clone());
     let collecting = known.is_none().then(|| collect::start(&prepared.workspace));
     let plugins = load::plugins(&prepared.workspace, &prepared.loaded)?;
@@ -86,8 +86,9 @@ fn build(
 ) -> Result<Exit, CommandError> {
     let _inside = runtime.enter();
     let mut interrupts = signal::interrupts().map_err(|error| no_signals(&error))?;
-    let reaper = Reaper::start().map_err(|error| no_signals(&error))?;
-    let processes = Processes::new(reaper);
+    let processes = Processes::collected().map_err(|error| {
+        CommandError::environment(format!("processes cannot be started and collected: {error}"))
+    })?;
 
     let Prepared { workspace, loaded: Loaded { pipeline, .. }, params, left_out, secrets, again } = prepared;
     let wait = replicate::wait()?;

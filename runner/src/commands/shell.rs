@@ -15,7 +15,7 @@ use crate::{
     },
     error::{CommandError, Exit},
     event::StepFinished,
-    exec::{self, Processes, Program, Reaper},
+    exec::{self, Processes, Program},
     facts::Definition,
     git,
     pipeline::{self, Action, Pipeline},
@@ -42,7 +42,7 @@ pub(super) fn shell(args: &ShellArgs) -> Result<Exit, CommandError> {
         .build()
         .map_err(|error| CommandError::environment(format!("the runtime cannot be started: {error}")))?;
     let ended = runtime.block_on(async {
-        let processes = Processes::new(Reaper::start()?);
+        let processes = Processes::collected()?;
         let words = format!(
             "\nA shell where step `{}` ran, with its environment.\n  directory  {}\nLeave it with: exit\n\n",
             args.step,

@@ -1,25 +1,26 @@
 //! Starting processes, and ending them with the build.
 
 use std::{
+    fs::File,
     io,
-    os::{fd::OwnedFd, unix::process::CommandExt},
-    process::Stdio,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use rustix::process::{Signal, WaitStatus};
+use rustix::process::{Pid, Signal, WaitStatus};
 use tokio::{
     net::unix::pipe,
     sync::{mpsc, oneshot},
 };
 
 use super::{
-    Program, Reaper,
+    Program,
     end::{end_of, is_shell},
     family::{self, Family},
     follow::Following,
-    reaper,
+    reaper::{self, Reaper},
+    spawn::{Environment, Inherited, Start},
 };
 use crate::engine::message::{StepEnd, StepIndex, StepMessage, Stop};
 
@@ -27,8 +28,6 @@ use crate::engine::message::{StepEnd, StepIndex, StepMessage, Stop};
 pub(super) const KILL_WAIT: Duration = Duration::from_millis(500);
 /// The variable that no two attempts have with the same value.
 const MARK: &str = "DCD_OUTPUT";
-/// A larger pipe than the usual 64 KiB: fewer turns between the step and us.
-const PIPE_SIZE: usize = 256 << 10;
 
 /// The processes of one build.
 #[derive(Clone)]
@@ -36,6 +35,10 @@ pub struct Processes {
     pub(super) reaper: Reaper,
     /// Whose turn it is to use the terminal.
     pub(super) terminal: Arc<tokio::sync::Mutex<()>>,
+    /// Our own variables.
+    inherited: Arc<Inherited>,
+    /// `/dev/null`, to read from.
+    pub(super) nothing: Arc<File>,
 }
 
 struct Running {
@@ -45,9 +48,14 @@ struct Running {
 }
 
 impl Processes {
-    /// Processes that `reaper` collects.
-    pub fn new(reaper: Reaper) -> Self {
-        Processes { reaper, terminal: Arc::default() }
+    /// Processes that are collected on the current runtime. Once in a process: two would take each other's dead.
+    pub fn collected() -> io::Result<Self> {
+        Ok(Processes {
+            reaper: Reaper::start()?,
+            terminal: Arc::default(),
+            inherited: Arc::new(std::env::vars_os().collect()),
+            nothing: Arc::new(nothing()?),
+        })
     }
 
     /// Ends what still runs: what steps left behind, and the steps themselves when the build was given up.
@@ -66,33 +74,39 @@ impl Processes {
         }
     }
 
-    fn spawn(&self, program: &Program) -> io::Result<Running> {
-        let (read, write) = io::pipe()?;
-        // A smaller pipe works, too: unprivileged users have a limit on the sum.
-        let _ = rustix::pipe::fcntl_setpipe_size(&read, PIPE_SIZE);
-        let mut command = std::process::Command::new(&program.argv[0]);
+    /// Starts a step's process with these streams.
+    pub(super) fn start(
+        &self,
+        program: &Program,
+        streams: [BorrowedFd<'_>; 3],
+    ) -> io::Result<(Pid, oneshot::Receiver<WaitStatus>)> {
+        let mut environment = Environment::new(&self.inherited);
         for name in &program.unset {
-            command.env_remove(name);
+            environment.unset(name);
         }
-        command
-            .args(&program.argv[1..])
-            .envs(program.env.iter().map(|(key, value)| (key, value)))
-            .env("PWD", &program.directory)
-            .current_dir(&program.directory)
-            // A group of its own: stopping the step stops what it started.
-            .process_group(0)
-            .stdin(Stdio::null())
-            // One pipe for both, so that their order is exact.
-            .stdout(write.try_clone()?)
-            .stderr(write);
-        let (pid, status) = self.reaper.spawn(|| command.spawn())?;
-        // `command` still holds our ends of the pipe; they must close, or the output never ends.
-        drop(command);
+        for (name, value) in &program.env {
+            environment.set(name, value);
+        }
+        environment.set("PWD", &program.directory);
+        let start = Start { argv: &program.argv, environment, directory: &program.directory, streams };
+        self.reaper.spawn(|| start.spawn())
+    }
+
+    fn run(&self, program: &Program) -> io::Result<Running> {
+        let (read, write) = io::pipe()?;
         let output = pipe::Receiver::from_owned_fd(OwnedFd::from(read))?;
+        // One pipe for both, so that their order is exact.
+        let (pid, status) = self.start(program, [self.nothing.as_fd(), write.as_fd(), write.as_fd()])?;
+        // Our end must close, or the output never ends.
+        drop(write);
         let mark =
             program.env.iter().find(|(name, _)| name == MARK).map(|(name, value)| format!("{name}={value}"));
         Ok(Running { family: Family { first: pid, mark }, status, output })
     }
+}
+
+fn nothing() -> io::Result<File> {
+    File::open("/dev/null").map_err(|error| io::Error::other(format!("/dev/null cannot be opened: {error}")))
 }
 
 /// How a process ended.
@@ -111,7 +125,7 @@ pub async fn run(
     messages: &mpsc::Sender<StepMessage>,
     control: &mut mpsc::UnboundedReceiver<Stop>,
 ) -> Ended {
-    let running = match processes.spawn(program) {
+    let running = match processes.run(program) {
         Ok(running) => running,
         Err(error) => return Ended { end: StepEnd::error(program.problem(&error)), stopped: false },
     };

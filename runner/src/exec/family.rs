@@ -1,6 +1,6 @@
 //! The processes that descend from this one, as `/proc` shows them.
 //!
-//! Who loses its parent comes to us ([`super::Reaper`] asks for that), so all that steps started is below us,
+//! Who loses its parent comes to us ([`super::reaper`] asks for that), so all that steps started is below us,
 //! whatever session or process group it moved to. Nothing else is ever signalled.
 
 use std::{

@@ -1,9 +1,8 @@
 //! Programs that a step's plugin runs: like the process of a step, but what they print can be given back.
 
 use std::{
-    io,
-    os::{fd::OwnedFd, unix::process::CommandExt},
-    process::{Command, Stdio},
+    io::{self, PipeReader, PipeWriter},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
@@ -21,6 +20,7 @@ use super::{
     family::Family,
     follow::{Following, at, discard},
     output::Pieces,
+    spawn::{Environment, Inherited, Start},
 };
 use crate::{
     engine::{
@@ -36,6 +36,8 @@ const MARK: &str = "DCD_PROGRAM";
 const LEAK_WAIT: Duration = Duration::from_millis(500);
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
+/// A program gets no variables of ours.
+static NOTHING: Inherited = Inherited::new();
 
 /// What was captured of a stream.
 #[derive(Default)]
@@ -115,41 +117,48 @@ struct Started {
 }
 
 fn start(processes: &Processes, launch: &Launch, mark: &str) -> io::Result<Started> {
+    let (output, write) = read_here()?;
+    let captured = |wanted: bool| wanted.then(read_here).transpose();
+    let (out, err) = (captured(launch.stdout)?, captured(launch.stderr)?);
+    let input = (!launch.stdin.is_empty()).then(written_here).transpose()?;
+    let other = write.as_fd();
+    let stdin = input.as_ref().map_or(processes.nothing.as_fd(), |(read, _)| read.as_fd());
+    let mut environment = Environment::new(&NOTHING);
+    for (name, value) in &launch.env {
+        environment.set(name, value);
+    }
+    environment.set("PWD", &launch.directory);
+    environment.set(MARK, mark);
+    let argv: Vec<_> = launch.argv.iter().map(Into::into).collect();
+    let streams = [stdin, end(out.as_ref()).unwrap_or(other), end(err.as_ref()).unwrap_or(other)];
+    let start = Start { argv: &argv, environment, directory: &launch.directory, streams };
+    let (pid, status) = processes.reaper.spawn(|| start.spawn())?;
+    // Only our ends of the pipes stay open, or the output never ends.
+    Ok(Started {
+        pid,
+        status,
+        output,
+        stdin: input.map(|(_, write)| write),
+        stdout: out.map(|(read, _)| read),
+        stderr: err.map(|(read, _)| read),
+    })
+}
+
+/// A pipe that a program writes to.
+fn read_here() -> io::Result<(pipe::Receiver, PipeWriter)> {
     let (read, write) = io::pipe()?;
-    let mut command = Command::new(&launch.argv[0]);
-    command
-        .args(&launch.argv[1..])
-        .env_clear()
-        .envs(launch.env.iter().map(|(name, value)| (name, value)))
-        .env("PWD", &launch.directory)
-        .env(MARK, mark)
-        .current_dir(&launch.directory)
-        // A group of its own: stopping it stops what it started.
-        .process_group(0);
-    let captured = |wanted: bool| -> io::Result<(Stdio, Option<pipe::Receiver>)> {
-        if !wanted {
-            return Ok((write.try_clone()?.into(), None));
-        }
-        let (read, write) = io::pipe()?;
-        Ok((write.into(), Some(pipe::Receiver::from_owned_fd(OwnedFd::from(read))?)))
-    };
-    let (out, stdout) = captured(launch.stdout)?;
-    let (err, stderr) = captured(launch.stderr)?;
-    command.stdout(out).stderr(err);
-    let stdin = if launch.stdin.is_empty() {
-        command.stdin(Stdio::null());
-        None
-    } else {
-        let (read, write) = io::pipe()?;
-        command.stdin(read);
-        Some(pipe::Sender::from_owned_fd(OwnedFd::from(write))?)
-    };
-    drop(write);
-    let (pid, status) = processes.reaper.spawn(|| command.spawn())?;
-    // `command` still holds our ends of the pipes; they must close, or the output never ends.
-    drop(command);
-    let output = pipe::Receiver::from_owned_fd(OwnedFd::from(read))?;
-    Ok(Started { pid, status, output, stdin, stdout, stderr })
+    Ok((pipe::Receiver::from_owned_fd(OwnedFd::from(read))?, write))
+}
+
+/// A pipe that a program reads from.
+fn written_here() -> io::Result<(PipeReader, pipe::Sender)> {
+    let (read, write) = io::pipe()?;
+    Ok((read, pipe::Sender::from_owned_fd(OwnedFd::from(write))?))
+}
+
+/// Its end of it.
+fn end(pipe: Option<&(pipe::Receiver, PipeWriter)>) -> Option<BorrowedFd<'_>> {
+    pipe.map(|(_, write)| write.as_fd())
 }
 
 impl Capturing {

@@ -1,5 +1,6 @@
 //! A step as a process: [`command`] says what to start, [`child`] starts it, [`follow`] goes with it to its [`end`],
-//! [`launch`] is for the programs of plugins, [`output`] cuts what it prints, [`family`] knows what descends from it, [`reaper`] collects the dead.
+//! [`launch`] is for the programs of plugins, [`output`] cuts what it prints, [`family`] knows what descends from it, [`reaper`] collects the dead,
+//! [`spawn`] asks the system for one more.
 
 mod child;
 mod command;
@@ -11,9 +12,9 @@ mod output;
 pub mod promptness;
 mod reaper;
 pub mod shell;
+mod spawn;
 #[cfg(test)]
 mod tests;
 
 pub use child::{Ended, Processes, run};
 pub use command::Program;
-pub use reaper::Reaper;

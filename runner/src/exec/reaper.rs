@@ -7,7 +7,6 @@
 use std::{
     collections::HashMap,
     io,
-    process::Child,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -24,7 +23,7 @@ use super::family;
 
 /// Knows the running children.
 #[derive(Clone, Default)]
-pub struct Reaper {
+pub(super) struct Reaper {
     waiting: Arc<Mutex<Waiting>>,
 }
 
@@ -32,7 +31,7 @@ type Waiting = HashMap<Pid, oneshot::Sender<WaitStatus>>;
 
 impl Reaper {
     /// Starts collecting, on the current runtime.
-    pub fn start() -> io::Result<Self> {
+    pub(super) fn start() -> io::Result<Self> {
         // Refused only by kernels of long ago; what leaves its step's group then outlives the build.
         let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
         let reaper = Reaper::default();
@@ -47,13 +46,12 @@ impl Reaper {
     }
 
     /// Spawns, so that the child's end cannot be missed.
-    pub(crate) fn spawn(
+    pub(super) fn spawn(
         &self,
-        spawn: impl FnOnce() -> io::Result<Child>,
+        spawn: impl FnOnce() -> io::Result<Pid>,
     ) -> io::Result<(Pid, oneshot::Receiver<WaitStatus>)> {
         let mut waiting = self.lock();
-        let child = spawn()?;
-        let pid = Pid::from_child(&child);
+        let pid = spawn()?;
         let (sender, receiver) = oneshot::channel();
         waiting.insert(pid, sender);
         Ok((pid, receiver))

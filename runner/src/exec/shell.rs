@@ -5,9 +5,8 @@
 use std::{
     ffi::{OsStr, OsString},
     io::{self, IsTerminal, Write},
-    os::{fd::AsFd, unix::process::CommandExt},
+    os::fd::AsFd,
     path::Path,
-    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -98,21 +97,9 @@ pub async fn run(
 }
 
 fn start(processes: &Processes, program: &Program) -> io::Result<(Pid, oneshot::Receiver<WaitStatus>)> {
+    let (stdin, stderr) = (io::stdin(), io::stderr());
     // Standard output may go to a file: a person reads what standard error shows.
-    let screen = || io::stderr().as_fd().try_clone_to_owned().map(Stdio::from);
-    let mut command = Command::new(&program.argv[0]);
-    for name in &program.unset {
-        command.env_remove(name);
-    }
-    command
-        .envs(program.env.iter().map(|(name, value)| (name, value)))
-        .env("PWD", &program.directory)
-        .current_dir(&program.directory)
-        .process_group(0)
-        .stdin(Stdio::inherit())
-        .stdout(screen()?)
-        .stderr(screen()?);
-    processes.reaper.spawn(|| command.spawn())
+    processes.start(program, [stdin.as_fd(), stderr.as_fd(), stderr.as_fd()])
 }
 
 fn end(shell: Pid, stop: Stop) {

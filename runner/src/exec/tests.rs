@@ -52,7 +52,7 @@ fn lives(pid: Pid) -> bool {
 /// One test: two reapers in one process would take each other's dead.
 #[tokio::test]
 async fn attempts_beside_each_other() {
-    let processes = Processes::new(Reaper::start().unwrap());
+    let processes = Processes::collected().unwrap();
     // A child of somebody else in this process, who waits for it himself.
     let mut library = std::process::Command::new("sh").args(["-c", "exit 7"]).spawn().unwrap();
 
