@@ -27,6 +27,7 @@ pub mod report;
 pub mod signal;
 pub mod text;
 pub mod trace;
+pub mod zone;
 
 use std::{ffi::OsString, process::ExitCode};
 

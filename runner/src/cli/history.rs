@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use jiff::{Span, Timestamp, ToSpan, Zoned, civil::Date, tz::TimeZone};
 
+use crate::zone;
+
 /// `dcd history`
 #[derive(Debug, Subcommand)]
 pub enum HistoryCommand {
@@ -262,12 +264,16 @@ pub struct SyncArgs {
 
 /// The first millisecond of what the text says.
 fn since(text: &str) -> Result<u64, String> {
-    moment(text, &Zoned::now(), false)
+    moment(text, &now(), false)
 }
 
 /// The first millisecond after it.
 fn until(text: &str) -> Result<u64, String> {
-    moment(text, &Zoned::now(), true)
+    moment(text, &now(), true)
+}
+
+fn now() -> Zoned {
+    Timestamp::now().to_zoned(zone::local())
 }
 
 fn moment(text: &str, now: &Zoned, end: bool) -> Result<u64, String> {

@@ -2,7 +2,7 @@
 
 use jiff::{Timestamp, tz::TimeZone};
 
-use crate::event::UnixMs;
+use crate::{event::UnixMs, zone};
 
 /// Says times of day: local ones, or UTC where the machine knows no zone.
 pub(super) struct Clock {
@@ -15,7 +15,7 @@ pub(super) struct Clock {
 impl Clock {
     /// Of the machine's time zone, or of `TZ`.
     pub(super) fn local() -> Self {
-        Clock::of(TimeZone::system())
+        Clock::of(zone::local())
     }
 
     pub(super) fn of(zone: TimeZone) -> Self {
