@@ -14,13 +14,13 @@ const LONGEST_OF_MANY: Duration = Duration::from_secs(10);
 /// Pauses between tries that were lost to another writer.
 ///
 /// Each is of random length, up to what some tries take, so that few try at once however many there are and however slow
-/// the store is. It stays so however many tries were lost: if pauses grew, those that come last, and have lost none, would
-/// always be first; if they shrank, all would try more often the longer all of them wait.
+/// the store is. They do not grow on and on with the tries that were lost: those that come last, and have lost none, would
+/// always be first.
 #[derive(Debug)]
 pub(crate) struct Backoff<'a> {
     store: &'a Store,
-    /// How many tries the first pause may take, and each after that.
-    tries: [u32; 2],
+    /// How many tries a pause may take, after so many were lost before.
+    tries: fn(u32) -> u32,
     longest: Duration,
     losses: u32,
     tried: Instant,
@@ -32,15 +32,15 @@ impl<'a> Backoff<'a> {
     /// The first try begins.
     pub(crate) fn new(store: &'a Store) -> Self {
         // One may be the other of two; with a second loss there are many.
-        Self::with(store, [2, 8], LONGEST_PAUSE)
+        Self::with(store, |losses| if losses == 0 { 2 } else { 8 }, LONGEST_PAUSE)
     }
 
-    /// The same, where many may try again and again.
+    /// The same, where many may try again and again, and each has to be first once.
     pub(crate) fn of_many(store: &'a Store) -> Self {
-        Self::with(store, [4, 16], LONGEST_OF_MANY)
+        Self::with(store, sooner, LONGEST_OF_MANY)
     }
 
-    fn with(store: &'a Store, tries: [u32; 2], longest: Duration) -> Self {
+    fn with(store: &'a Store, tries: fn(u32) -> u32, longest: Duration) -> Self {
         Self { store, tries, longest, losses: 0, tried: Instant::now(), paused: store.paused.get() }
     }
 
@@ -48,7 +48,7 @@ impl<'a> Backoff<'a> {
     pub(crate) fn wait(&mut self) -> Result<(), Error> {
         let paused = self.store.paused.get();
         let took = self.tried.elapsed().saturating_sub(paused.saturating_sub(self.paused));
-        let most = longest(took, self.tries[usize::from(self.losses > 0)], self.longest);
+        let most = longest(took, (self.tries)(self.losses), self.longest);
         let nanoseconds = u64::try_from(most.as_nanos()).unwrap_or(u64::MAX).max(1);
         let pause = Duration::from_nanos(number()? % nanoseconds);
         std::thread::sleep(pause);
@@ -56,6 +56,12 @@ impl<'a> Backoff<'a> {
         *self = Self { losses: self.losses + 1, ..Self::with(self.store, self.tries, self.longest) };
         Ok(())
     }
+}
+
+/// Who lost often pauses for less: else somebody is unlucky until all others are done. Not for much less, and late, as all
+/// that wait try more often then.
+fn sooner(losses: u32) -> u32 {
+    16 >> (losses / 2).min(2)
 }
 
 /// The longest pause after a try that took so long.
@@ -66,6 +72,12 @@ fn longest(took: Duration, tries: u32, most: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_lost_often_comes_sooner() {
+        let pauses = [0, 1, 2, 3, 4, 5, 100, u32::MAX].map(sooner);
+        assert_eq!(pauses, [16, 16, 8, 8, 4, 4, 4, 4]);
+    }
 
     #[test]
     fn a_pause_is_as_long_as_some_tries() {
