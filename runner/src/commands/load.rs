@@ -4,7 +4,6 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
     io::IsTerminal,
     path::{Path, PathBuf},
-    thread::JoinHandle,
     time::Duration,
 };
 
@@ -47,8 +46,6 @@ pub(super) struct Plugins {
     pub(super) records: Vec<facts::Plugin>,
     /// The pipeline's secrets that they are granted.
     pub(super) secrets: BTreeSet<String>,
-    /// The host while it starts.
-    starting: Option<JoinHandle<Result<Host, PluginError>>>,
 }
 
 /// The directory that everything is relative to.
@@ -149,11 +146,8 @@ pub(super) fn plugins(workspace: &Path, loaded: &Loaded) -> Result<Plugins, Comm
 }
 
 fn collect(workspace: &Path, pipeline: &Pipeline, wrong: &mut Vec<Diagnostic>) -> Plugins {
+    let mut plugins = Plugins::default();
     let locator = Locator::new(workspace, &pipeline.plugins);
-    let is_plugin = |step: &pipeline::Step| matches!(step.action, Action::Uses { .. });
-    let uses_any =
-        pipeline.history.is_some() || !pipeline.observers.is_empty() || pipeline.steps.iter().any(is_plugin);
-    let mut plugins = if uses_any { Plugins::starting() } else { Plugins::default() };
     let mut failed: Vec<&str> = Vec::new();
     let mut checked = HashSet::new();
     for step in &pipeline.steps {
@@ -264,23 +258,14 @@ impl Plugins {
         self.secrets.extend(names.filter(|name| grants.secret(name)).cloned());
     }
 
-    /// None yet; the host starts while the first plugin is looked for.
-    fn starting() -> Self {
-        let thread = std::thread::Builder::new().name("plugin-host".to_owned()).spawn(Host::new);
-        Plugins { starting: thread.ok(), ..Plugins::default() }
-    }
-
     /// What those that do no step make use of.
     pub(super) fn usages(&self) -> Vec<Usage> {
         let observers = self.observers.iter().map(ObserverPlugin::usage);
         self.history.iter().map(HistoryPlugin::usage).chain(observers).collect()
     }
 
+    /// Started with the first plugin that was found.
     fn host(&mut self) -> Result<&Host, PluginError> {
-        let started = self.starting.take().and_then(|thread| thread.join().ok());
-        if let Some(host) = started {
-            self.host = Some(host?);
-        }
         match &mut self.host {
             Some(host) => Ok(host),
             empty => Ok(empty.insert(Host::new()?)),
@@ -296,7 +281,7 @@ pub(super) fn history(
     let pipeline = &loaded.pipeline;
     let Some(history) = &pipeline.history else { return Ok(None) };
     let locator = Locator::new(workspace, &pipeline.plugins);
-    let mut plugins = Plugins::starting();
+    let mut plugins = Plugins::default();
     let wrong = match load_history(workspace, pipeline, &locator, history, &mut plugins) {
         Ok(errors) => errors.into_iter().map(|error| diagnostic(error, history.with.span(""))).collect(),
         Err(error) => vec![diagnostic(error, history.uses.span.clone())],

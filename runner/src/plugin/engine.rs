@@ -2,9 +2,12 @@
 //! them.
 
 use std::{
+    fmt::Display,
     future::Future,
+    io,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -38,10 +41,14 @@ pub(crate) const HOSTCALL_FUEL: usize = 64 << 20;
 pub struct Host {
     engine: Engine,
     links: Links,
-    handle: Handle,
-    /// Taken when the host goes.
-    runtime: Option<Runtime>,
+    workers: Workers,
     hints: Mutex<Vec<Hint>>,
+}
+
+/// The runtime that guests run on. It starts while the first plugin is loaded.
+struct Workers {
+    starting: Mutex<Option<thread::JoinHandle<io::Result<Runtime>>>>,
+    started: OnceLock<Result<Runtime, PluginError>>,
 }
 
 /// A plugin that is compiled and linked: instances of it cost microseconds.
@@ -74,38 +81,30 @@ pub struct Hint {
 impl Host {
     /// Starts the runtime and the ticker.
     pub fn new() -> Result<Self, PluginError> {
-        let fail = |what: &str, error: &dyn std::fmt::Display| {
-            PluginError::new(format!("cannot start the plugin host: {what}: {error}"))
-        };
-        let engine = compiler::runtime().map_err(|error| fail("its engine", &error))?;
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(2)
-            .thread_name("plugin")
-            // A guest occupies its worker for a whole tick: look at timers and new tasks between any two.
-            .event_interval(1)
-            .global_queue_interval(1)
-            .enable_all()
-            .build()
-            .map_err(|error| fail("its runtime", &error))?;
-        start_ticker(&engine).map_err(|error| fail("its clock", &error))?;
-        let handle = runtime.handle().clone();
+        let engine = compiler::runtime().map_err(|error| unstarted("its engine", &error))?;
+        let workers = Workers::start();
+        start_ticker(&engine).map_err(|error| unstarted("its clock", &error))?;
         let links = Links::new(&engine);
-        Ok(Host { engine, links, handle, runtime: Some(runtime), hints: Mutex::default() })
+        Ok(Host { engine, links, workers, hints: Mutex::default() })
     }
 
     /// Runs something beside the run loop, on the plugins' runtime.
     pub fn spawn<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
-        self.handle.spawn(task)
+        self.handle().spawn(task)
     }
 
     /// The runtime, for threads that wait for plugins.
+    #[allow(
+        clippy::expect_used,
+        reason = "who waits for a plugin has loaded it, and that waited for the runtime"
+    )]
     pub(crate) fn handle(&self) -> Handle {
-        self.handle.clone()
+        self.workers.handle().expect("no plugin is loaded without a runtime")
     }
 
     /// Waits for something that calls plugins.
     pub fn block_on<T>(&self, task: impl Future<Output = T>) -> T {
-        self.handle.block_on(task)
+        self.handle().block_on(task)
     }
 
     /// What would have gone faster, since this was last asked.
@@ -132,7 +131,7 @@ impl Host {
             lacking: lacking.map(Into::into),
             client: Client::new(grants.clone()),
             grants,
-            runtime: self.handle.clone(),
+            runtime: self.workers.handle()?,
             engine: self.engine.clone(),
         })
     }
@@ -164,13 +163,48 @@ impl Host {
     }
 }
 
-impl Drop for Host {
+impl Workers {
+    fn start() -> Self {
+        // Without a thread it starts when it is needed.
+        let starting = thread::Builder::new().name("plugin-start".into()).spawn(runtime).ok();
+        Workers { starting: Mutex::new(starting), started: OnceLock::new() }
+    }
+
+    fn handle(&self) -> Result<Handle, PluginError> {
+        let started = self.started.get_or_init(|| {
+            let starting = self.starting.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let started = starting.and_then(|thread| thread.join().ok()).unwrap_or_else(runtime);
+            started.map_err(|error| unstarted("its runtime", &error))
+        });
+        started.as_ref().map(|runtime| runtime.handle().clone()).map_err(Clone::clone)
+    }
+}
+
+impl Drop for Workers {
     fn drop(&mut self) {
+        let starting = self.starting.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        // One that starts yet goes by itself.
+        let unused = starting.filter(thread::JoinHandle::is_finished).and_then(|thread| thread.join().ok());
         // A guest that does not end must not keep the process.
-        if let Some(runtime) = self.runtime.take() {
+        for runtime in self.started.take().into_iter().flatten().chain(unused.into_iter().flatten()) {
             runtime.shutdown_background();
         }
     }
+}
+
+fn unstarted(what: &str, error: &dyn Display) -> PluginError {
+    PluginError::new(format!("cannot start the plugin host: {what}: {error}"))
+}
+
+fn runtime() -> io::Result<Runtime> {
+    Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("plugin")
+        // A guest occupies its worker for a whole tick: look at timers and new tasks between any two.
+        .event_interval(1)
+        .global_queue_interval(1)
+        .enable_all()
+        .build()
 }
 
 impl Compiled {
@@ -210,13 +244,13 @@ impl Compiled {
 }
 
 /// A thread, not a task: it must tick also when every worker is busy in a guest.
-fn start_ticker(engine: &Engine) -> std::io::Result<()> {
+fn start_ticker(engine: &Engine) -> io::Result<()> {
     let engine = engine.weak();
-    std::thread::Builder::new().name("plugin-clock".into()).spawn(move || {
+    thread::Builder::new().name("plugin-clock".into()).spawn(move || {
         while let Some(engine) = engine.upgrade() {
             engine.increment_epoch();
             drop(engine);
-            std::thread::sleep(TICK);
+            thread::sleep(TICK);
         }
     })?;
     Ok(())

@@ -9,7 +9,6 @@ use std::{
 };
 
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use crate::{
     pipeline::{Allow, Limits},
@@ -20,7 +19,6 @@ use crate::{
         locate::{self, Located},
         sidecar::{self, Sidecar},
     },
-    text::hex,
 };
 
 /// How plugins are installed.
@@ -77,20 +75,27 @@ pub fn prepare(
         precompile(&located, options.target)?
     };
     let config_schema = schema.into_json();
-    let sidecar = sidecar_of(&located, &native, options.target, config_schema);
+    let sidecar = sidecar_of(&located, &native, options.target, config_schema)?;
     Ok(Ready { located, wasm, grants, lacking, compiled_size: native.len(), grants_change, native, sidecar })
 }
 
-fn sidecar_of(located: &Located, native: &[u8], target: &str, config_schema: Value) -> Sidecar {
-    Sidecar {
+fn sidecar_of(
+    located: &Located,
+    native: &[u8],
+    target: &str,
+    config_schema: Value,
+) -> Result<Sidecar, PluginError> {
+    let blake3 = |bytes: &[u8]| blake3::hash(bytes).to_hex().to_string();
+    Ok(Sidecar {
         source_sha256: located.sha256.clone(),
-        cwasm_sha256: hex(&Sha256::digest(native)),
+        source_blake3: blake3(&located.bytes()?),
+        cwasm_blake3: blake3(native),
         dcd: compiler::VERSION.to_owned(),
         target: target.to_owned(),
         manifest: located.manifest.clone(),
         imports: located.imports.clone(),
         config_schema,
-    }
+    })
 }
 
 /// Writes a plugin that is compiled already into a directory that has no other of its name, and grants it nothing there.
@@ -98,7 +103,7 @@ fn sidecar_of(located: &Located, native: &[u8], target: &str, config_schema: Val
 pub(crate) fn save(located: &Located, compiled: &Compiled, directory: &Path) -> Result<PathBuf, PluginError> {
     let native = serialize(located, compiled)?;
     let config_schema = describe::schema(located, compiled)?.into_json();
-    let sidecar = sidecar_of(located, &native, compiler::NATIVE, config_schema);
+    let sidecar = sidecar_of(located, &native, compiler::NATIVE, config_schema)?;
     let wasm = directory.join(format!("{}.wasm", located.manifest.name));
     let (cwasm, sidecar_path) = sidecar::paths(&wasm);
     put(&wasm, &located.bytes()?)?;

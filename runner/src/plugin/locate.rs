@@ -34,7 +34,8 @@ pub struct Located {
     pub path: PathBuf,
     /// Its size in bytes.
     pub size: u64,
-    /// Of the bytes, in lower-case hex.
+    /// Of the bytes, in lower-case hex. That of an installed one is what was found at its installation; that the file is the
+    /// same by now is found by another digest.
     pub sha256: String,
     /// What it says of itself.
     pub manifest: Manifest,
@@ -67,6 +68,15 @@ impl Located {
         }
         Err(PluginError::new(format!("{} was changed while it was looked at", self.path.display()))
             .help("start again"))
+    }
+
+    /// Its digest, of the file itself: the sidecar of an installed one only says it.
+    fn own_sha256(&self) -> Result<String, PluginError> {
+        if !matches!(self.installed, Installed::Fresh(_)) {
+            return Ok(self.sha256.clone());
+        }
+        let bytes = fs::read(&self.path).map_err(|error| unreadable(&self.path, &error))?;
+        Ok(hex(&Sha256::digest(&bytes)))
     }
 
     /// The same once its compiled form is known to be the one that was installed, or to be of no use. Who loads it looks
@@ -126,13 +136,13 @@ pub fn read(path: &Path) -> Result<Located, PluginError> {
 
 /// Reads a plugin of a plugin directory, with what lies beside it, whose digest is not known yet.
 fn read_installed(path: &Path) -> Result<Located, PluginError> {
-    let (size, sha256, installed) = sidecar::read(path, &|error| unreadable(path, &error))?;
+    let installed = sidecar::read(path, &|error| unreadable(path, &error))?;
     // What was read at the installation is not read again.
     let mut located = match &installed {
         Installed::Fresh(native) => Located {
             path: path.to_owned(),
-            size,
-            sha256,
+            size: native.source_size,
+            sha256: native.sidecar.source_sha256.clone(),
             manifest: native.sidecar.manifest.clone(),
             imports: native.sidecar.imports.clone(),
             image: None,
@@ -215,16 +225,17 @@ impl<'a> Locator<'a> {
                 .help(format!("use it by its own name: `{}`", located.manifest.name))
                 .at(span.clone()));
         }
-        match block.and_then(|block| block.sha256.as_ref()) {
-            Some(pin) if pin.value != located.sha256 => Err(PluginError::new(format!(
-                "{} is not the file that `sha256` pins: it has the digest {}",
-                located.path.display(),
-                located.sha256
-            ))
-            .help("if the new file is meant, write its digest here; if not, find out who changed it")
-            .at(pin.span.clone())),
-            _ => Ok(located),
+        let Some(pin) = block.and_then(|block| block.sha256.as_ref()) else { return Ok(located) };
+        let sha256 = located.own_sha256()?;
+        if pin.value == sha256 {
+            return Ok(located);
         }
+        Err(PluginError::new(format!(
+            "{} is not the file that `sha256` pins: it has the digest {sha256}",
+            located.path.display(),
+        ))
+        .help("if the new file is meant, write its digest here; if not, find out who changed it")
+        .at(pin.span.clone()))
     }
 
     /// Every plugin file that can be found, or what is wrong with it.

@@ -137,7 +137,7 @@ fn what_is_stale_is_compiled_and_the_reason_said() {
     fs::remove_file(image.file("fixture.cwasm.json")).unwrap();
     assert!(why(&image).starts_with("fixture.cwasm.json cannot be read: "));
     fs::remove_file(image.file("fixture.json")).unwrap();
-    image.edit("fixture.cwasm.json", "source_sha256", json!("0".repeat(64)));
+    image.edit("fixture.cwasm.json", "source_blake3", json!("0".repeat(64)));
     assert!(why(&image).starts_with("fixture.wasm is not the file that it was compiled from; "));
 }
 
@@ -154,6 +154,21 @@ fn what_was_tampered_with_is_not_loaded() {
     assert!(run.err.contains("find out who changed it; `dcd plugin install"), "{}", run.err);
     image.install(&["--all"]).expect(0);
     assert_eq!(image.echo().expect(0).err, "");
+}
+
+#[test]
+fn a_pin_is_of_the_file_itself() {
+    let image = Image::new().with("fixture", &[]);
+    let with = json!({ "do": "echo", "text": "hello" });
+    let pinned = |sha256: &Value| image.step(&json!({ "sha256": sha256 }), &with);
+    let own = image.json("fixture.cwasm.json")["source_sha256"].clone();
+    assert!(pinned(&own).expect(0).out.contains("hello"));
+    let said = json!("0".repeat(64));
+    image.edit("fixture.cwasm.json", "source_sha256", said.clone());
+    fs::remove_file(image.file("fixture.json")).unwrap();
+    let run = pinned(&said);
+    assert_eq!(run.expect(2).out, "", "nothing ran");
+    assert!(run.err.contains("is not the file that `sha256` pins: it has the digest"), "{}", run.err);
 }
 
 #[test]
