@@ -13,8 +13,8 @@ const PLACES: [&str; 3] = ["/usr/share/zoneinfo", "/usr/share/lib/zoneinfo", "/e
 
 /// That of `TZ`, or the machine's own, or UTC.
 ///
-/// jiff looks for a zone's name in a database, for which it reads all directories of zones: milliseconds at each start. Here
-/// one file is read.
+/// jiff looks for a zone's name in a database, for which it reads all directories of zones: two or three milliseconds, which
+/// each run would take. Here one file is read.
 pub fn local() -> TimeZone {
     let variable = |name: &str| std::env::var_os(name);
     zone(variable("TZ"), variable("TZDIR"), Path::new("/etc/localtime"))

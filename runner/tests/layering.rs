@@ -30,10 +30,7 @@ fn objection(module: &str, path: &str) -> Option<&'static str> {
     let inner = used == module || CORE.contains(&used);
     match module {
         "lib" | "main" | "commands" => None,
-        "cli" if used == "zone" => None,
-        "cli" => {
-            Some("`cli` says what was typed, and needs of ours only the time zone that a day is meant in")
-        }
+        "cli" => Some("`cli` says what was typed, and needs nothing else of ours"),
         "error" if !inner && used != "report" => Some("`error` prints, and needs only the core and `report`"),
         "engine" if !inner => Some("`engine` imports only the core"),
         _ if [CORE, SHARED].concat().contains(&module) && !inner => {

@@ -5,8 +5,6 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use jiff::{Span, Timestamp, ToSpan, Zoned, civil::Date, tz::TimeZone};
 
-use crate::zone;
-
 /// `dcd history`
 #[derive(Debug, Subcommand)]
 pub enum HistoryCommand {
@@ -264,16 +262,12 @@ pub struct SyncArgs {
 
 /// The first millisecond of what the text says.
 fn since(text: &str) -> Result<u64, String> {
-    moment(text, &now(), false)
+    moment(text, &Zoned::now(), false)
 }
 
 /// The first millisecond after it.
 fn until(text: &str) -> Result<u64, String> {
-    moment(text, &now(), true)
-}
-
-fn now() -> Zoned {
-    Timestamp::now().to_zoned(zone::local())
+    moment(text, &Zoned::now(), true)
 }
 
 fn moment(text: &str, now: &Zoned, end: bool) -> Result<u64, String> {

@@ -18,8 +18,8 @@ use crate::plugin::{Manifest, PluginError, compiler};
 
 /// `NAME.cwasm.json`.
 ///
-/// What a start has to compare is BLAKE3, which takes half of the time of SHA-256 and less, and a tenth where a processor has
-/// no instructions for that; what people and pipelines go by is SHA-256.
+/// What a start has to compare is BLAKE3, which takes half the time of SHA-256 even where the processor has instructions for
+/// that; what people and pipelines go by is SHA-256.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Sidecar {
     /// Of `NAME.wasm`.
