@@ -3,23 +3,20 @@
 use std::{
     fs::File,
     io,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, WaitStatus};
-use tokio::{
-    net::unix::pipe,
-    sync::{mpsc, oneshot},
-};
+use rustix::process::{Pid, Signal};
+use tokio::sync::{mpsc, oneshot};
 
 use super::{
     Program,
     end::{end_of, is_shell},
     family::{self, Family},
-    follow::Following,
-    reaper::{self, Reaper},
+    follow::{Following, Output},
+    reaper::{self, End, Reaper},
     spawn::{Environment, Inherited, Start},
 };
 use crate::engine::message::{StepEnd, StepIndex, StepMessage, Stop};
@@ -43,8 +40,8 @@ pub struct Processes {
 
 struct Running {
     family: Family,
-    status: oneshot::Receiver<WaitStatus>,
-    output: pipe::Receiver,
+    status: oneshot::Receiver<End>,
+    output: Output,
 }
 
 impl Processes {
@@ -79,7 +76,7 @@ impl Processes {
         &self,
         program: &Program,
         streams: [BorrowedFd<'_>; 3],
-    ) -> io::Result<(Pid, oneshot::Receiver<WaitStatus>)> {
+    ) -> io::Result<(Pid, oneshot::Receiver<End>)> {
         let mut environment = Environment::new(&self.inherited);
         for name in &program.unset {
             environment.unset(name);
@@ -93,12 +90,9 @@ impl Processes {
     }
 
     fn run(&self, program: &Program) -> io::Result<Running> {
-        let (read, write) = io::pipe()?;
-        let output = pipe::Receiver::from_owned_fd(OwnedFd::from(read))?;
+        let output = Output::new()?;
         // One pipe for both, so that their order is exact.
-        let (pid, status) = self.start(program, [self.nothing.as_fd(), write.as_fd(), write.as_fd()])?;
-        // Our end must close, or the output never ends.
-        drop(write);
+        let (pid, status) = self.start(program, [self.nothing.as_fd(), output.end(), output.end()])?;
         let mark =
             program.env.iter().find(|(name, _)| name == MARK).map(|(name, value)| format!("{name}={value}"));
         Ok(Running { family: Family { first: pid, mark }, status, output })
@@ -125,12 +119,16 @@ pub async fn run(
     messages: &mpsc::Sender<StepMessage>,
     control: &mut mpsc::UnboundedReceiver<Stop>,
 ) -> Ended {
+    let refused = |error| StepEnd::error(program.problem(&error));
     let running = match processes.run(program) {
         Ok(running) => running,
-        Err(error) => return Ended { end: StepEnd::error(program.problem(&error)), stopped: false },
+        Err(error) => return Ended { end: refused(error), stopped: false },
     };
     let mut following = Following::new(running.family, step, messages, control);
     let (status, leaked) = following.finish(running.status, running.output).await;
-    let end = StepEnd { leaked, ..end_of(status, is_shell(program)) };
+    let end = match status.transpose() {
+        Ok(status) => StepEnd { leaked, ..end_of(status, is_shell(program)) },
+        Err(error) => refused(error),
+    };
     Ended { end, stopped: following.stopped() }
 }

@@ -18,8 +18,9 @@ use tokio::{
 use super::{
     Processes, Program,
     family::Family,
-    follow::{Following, at, discard},
+    follow::{Following, Output, at, discard, read_here},
     output::Pieces,
+    reaper::End,
     spawn::{Environment, Inherited, Start},
 };
 use crate::{
@@ -75,11 +76,9 @@ async fn run(
 ) -> Result<Landing, Problem> {
     let mark =
         format!("{}.{}", rustix::process::getpid().as_raw_nonzero(), NEXT.fetch_add(1, Ordering::Relaxed));
-    let started = start(processes, &launch, &mark).map_err(|error| {
-        let argv = launch.argv.iter().map(Into::into).collect();
-        let directory = launch.directory.clone();
-        Program { argv, env: Vec::new(), unset: Vec::new(), directory }.problem(&error)
-    })?;
+    let argv = launch.argv.iter().map(Into::into).collect();
+    let program = Program { argv, env: Vec::new(), unset: Vec::new(), directory: launch.directory.clone() };
+    let started = start(processes, &launch, &mark).map_err(|error| program.problem(&error))?;
     let Started { pid, status, output, stdin, stdout, stderr } = started;
     if let Some(mut stdin) = stdin {
         // A program that does not read all of it closes its end.
@@ -97,6 +96,7 @@ async fn run(
         None => Captured::default(),
     };
     let (stdout, stderr) = (complete(stdout).await, complete(stderr).await);
+    let status = status.transpose().map_err(|error| program.problem(&error))?;
     Ok(Landing {
         exit_code: status.and_then(WaitStatus::exit_status),
         signal: status.and_then(WaitStatus::terminating_signal),
@@ -108,20 +108,20 @@ async fn run(
 
 struct Started {
     pid: Pid,
-    status: oneshot::Receiver<WaitStatus>,
+    status: oneshot::Receiver<End>,
     /// What is not captured; of stdout and stderr in their order.
-    output: pipe::Receiver,
+    output: Output,
     stdin: Option<pipe::Sender>,
     stdout: Option<pipe::Receiver>,
     stderr: Option<pipe::Receiver>,
 }
 
 fn start(processes: &Processes, launch: &Launch, mark: &str) -> io::Result<Started> {
-    let (output, write) = read_here()?;
+    let output = Output::new()?;
     let captured = |wanted: bool| wanted.then(read_here).transpose();
     let (out, err) = (captured(launch.stdout)?, captured(launch.stderr)?);
     let input = (!launch.stdin.is_empty()).then(written_here).transpose()?;
-    let other = write.as_fd();
+    let other = output.end();
     let stdin = input.as_ref().map_or(processes.nothing.as_fd(), |(read, _)| read.as_fd());
     let mut environment = Environment::new(&NOTHING);
     for (name, value) in &launch.env {
@@ -142,12 +142,6 @@ fn start(processes: &Processes, launch: &Launch, mark: &str) -> io::Result<Start
         stdout: out.map(|(read, _)| read),
         stderr: err.map(|(read, _)| read),
     })
-}
-
-/// A pipe that a program writes to.
-fn read_here() -> io::Result<(pipe::Receiver, PipeWriter)> {
-    let (read, write) = io::pipe()?;
-    Ok((pipe::Receiver::from_owned_fd(OwnedFd::from(read))?, write))
 }
 
 /// A pipe that a program reads from.

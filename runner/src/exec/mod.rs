@@ -1,11 +1,12 @@
 //! A step as a process: [`command`] says what to start, [`child`] starts it, [`follow`] goes with it to its [`end`],
 //! [`launch`] is for the programs of plugins, [`output`] cuts what it prints, [`family`] knows what descends from it, [`reaper`] collects the dead,
-//! [`spawn`] asks the system for one more.
+//! [`spawn`] starts one more, which is a [`fledgling`] first.
 
 mod child;
 mod command;
 mod end;
 mod family;
+mod fledgling;
 mod follow;
 mod launch;
 mod output;

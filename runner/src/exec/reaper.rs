@@ -19,7 +19,10 @@ use tokio::{
     sync::oneshot,
 };
 
-use super::family;
+use super::{family, fledgling::Fledgling};
+
+/// How a process ended, or why it never became its program.
+pub(super) type End = io::Result<WaitStatus>;
 
 /// Knows the running children.
 #[derive(Clone, Default)]
@@ -27,7 +30,7 @@ pub(super) struct Reaper {
     waiting: Arc<Mutex<Waiting>>,
 }
 
-type Waiting = HashMap<Pid, oneshot::Sender<WaitStatus>>;
+type Waiting = HashMap<Pid, (Fledgling, oneshot::Sender<End>)>;
 
 impl Reaper {
     /// Starts collecting, on the current runtime.
@@ -48,12 +51,13 @@ impl Reaper {
     /// Spawns, so that the child's end cannot be missed.
     pub(super) fn spawn(
         &self,
-        spawn: impl FnOnce() -> io::Result<Pid>,
-    ) -> io::Result<(Pid, oneshot::Receiver<WaitStatus>)> {
+        spawn: impl FnOnce() -> io::Result<Fledgling>,
+    ) -> io::Result<(Pid, oneshot::Receiver<End>)> {
         let mut waiting = self.lock();
-        let pid = spawn()?;
+        let fledgling = spawn()?;
+        let pid = fledgling.pid();
         let (sender, receiver) = oneshot::channel();
-        waiting.insert(pid, sender);
+        waiting.insert(pid, (fledgling, sender));
         Ok((pid, receiver))
     }
 
@@ -61,17 +65,20 @@ impl Reaper {
     fn collect(&self) {
         let mut waiting = self.lock();
         let ended = |pid: &Pid| rustix::process::waitpid(Some(*pid), WaitOptions::NOHANG).ok().flatten();
-        let dead: Vec<_> = waiting.keys().filter_map(ended).collect();
-        for (pid, status) in dead {
-            if let Some(waiter) = waiting.remove(&pid) {
-                // Nobody listens any more when the build was given up.
-                let _ = waiter.send(status);
+        while has_dead_child() {
+            let dead: Vec<_> = waiting.keys().filter_map(ended).collect();
+            // Who it is that ended besides takes a look at all processes.
+            if dead.is_empty() {
+                for pid in family::dead_orphans(|pid| waiting.contains_key(&pid)) {
+                    let _ = ended(&pid);
+                }
+                return;
             }
-        }
-        // Who it is that ended besides takes a look at all processes, so only when there is somebody.
-        if has_dead_child() {
-            for pid in family::dead_orphans(|pid| waiting.contains_key(&pid)) {
-                let _ = ended(&pid);
+            for (pid, status) in dead {
+                if let Some((fledgling, waiter)) = waiting.remove(&pid) {
+                    // Nobody listens any more when the build was given up.
+                    let _ = waiter.send(fledgling.ended(status));
+                }
             }
         }
     }

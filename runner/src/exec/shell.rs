@@ -20,6 +20,7 @@ use tokio::sync::{OwnedMutexGuard, mpsc, oneshot};
 use super::{
     Processes, Program,
     family::{self, Family},
+    reaper::End,
 };
 use crate::{engine::message::Stop, text};
 
@@ -78,6 +79,8 @@ pub async fn run(
     io::stderr().write_all(&words)?;
     let opened = Instant::now();
     let (pid, mut ended) = start(processes, program)?;
+    // It makes the group itself, but maybe not yet.
+    let _ = rustix::process::setpgid(Some(pid), Some(pid));
     unhalted(|| rustix::termios::tcsetpgrp(io::stdin(), pid))?;
     // It may have looked at the terminal before that was its own, and halted.
     let _ = rustix::process::kill_process_group(pid, Signal::CONT);
@@ -85,7 +88,7 @@ pub async fn run(
         tokio::select! {
             biased;
             Some(stop) = control.recv() => end(pid, stop),
-            status = &mut ended => break status.ok(),
+            status = &mut ended => break status.ok().transpose()?,
         }
     };
     drop(terminal);
@@ -96,7 +99,7 @@ pub async fn run(
     })
 }
 
-fn start(processes: &Processes, program: &Program) -> io::Result<(Pid, oneshot::Receiver<WaitStatus>)> {
+fn start(processes: &Processes, program: &Program) -> io::Result<(Pid, oneshot::Receiver<End>)> {
     let (stdin, stderr) = (io::stdin(), io::stderr());
     // Standard output may go to a file: a person reads what standard error shows.
     processes.start(program, [stdin.as_fd(), stderr.as_fd(), stderr.as_fd()])

@@ -1,27 +1,21 @@
-//! Starting a process, by `posix_spawn`.
+//! Starting a process.
 //!
-//! The standard library copies all variables of its own environment for each process, some of them three times, and opens
-//! `/dev/null`: for a pipeline of many short steps that costs more than their record.
+//! The usual ways make us wait until the new process runs its program, for longer than all else that a step costs us; and
+//! the standard library's copies all variables of its environment for each. Here the process prepares itself, while we go on;
+//! what it could not do is known when it has been collected.
 
 use std::{
     collections::BTreeMap,
     ffi::{CString, OsStr, OsString},
     io,
-    marker::PhantomData,
-    mem,
     os::{
         fd::{AsRawFd, BorrowedFd},
         unix::ffi::OsStrExt,
     },
     path::Path,
-    ptr,
 };
 
-use nix::{
-    libc::{self, c_char, c_int, c_short},
-    sys::signal::{SigSet, Signal},
-};
-use rustix::{fs::Access, process::Pid};
+use super::fledgling::{Fledgling, Plan, Texts};
 
 /// Where programs are looked for when there is no `PATH`.
 const DEFAULT_PATH: &str = "/usr/local/bin:/bin:/usr/bin";
@@ -45,24 +39,6 @@ pub(super) struct Environment<'a> {
     inherited: &'a Inherited,
     /// `None` for one that it does not get.
     changed: BTreeMap<&'a OsStr, Option<&'a OsStr>>,
-}
-
-/// Texts as the system takes them: one after the other, each with a NUL at its end.
-#[derive(Default)]
-struct Texts {
-    bytes: Vec<u8>,
-    starts: Vec<usize>,
-}
-
-/// What `posix_spawn` is told beside the program.
-struct Manner<'a> {
-    // In boxes, as no libc says that what it initialised may be moved.
-    actions: Box<libc::posix_spawn_file_actions_t>,
-    attributes: Box<libc::posix_spawnattr_t>,
-    arguments: Vec<*mut c_char>,
-    variables: Vec<*mut c_char>,
-    /// What the pointers point to.
-    _texts: PhantomData<&'a Texts>,
 }
 
 impl<'a> Environment<'a> {
@@ -92,7 +68,7 @@ impl<'a> Environment<'a> {
 
     /// All of them.
     fn texts(&self) -> io::Result<Texts> {
-        let mut texts = Texts::default();
+        let mut texts = Texts::room_for(self.inherited.len() + self.changed.len());
         let kept = self.inherited.iter().filter(|(name, _)| !self.changed.contains_key(name.as_os_str()));
         let changed = self.changed.iter().filter_map(|(name, value)| Some((*name, (*value)?)));
         for (name, value) in kept.map(|(name, value)| (name.as_os_str(), value.as_os_str())).chain(changed) {
@@ -103,138 +79,36 @@ impl<'a> Environment<'a> {
 }
 
 impl Start<'_> {
-    pub(super) fn spawn(&self) -> io::Result<Pid> {
+    pub(super) fn spawn(&self) -> io::Result<Fledgling> {
         let mut arguments = Texts::default();
         for argument in self.argv {
             arguments.push(&[argument.as_bytes()])?;
         }
-        let variables = self.environment.texts()?;
-        let manner = Manner::new(self.directory, self.streams, &arguments, &variables)?;
-        let program = &self.argv[0];
-        if program.is_empty() {
-            return Err(io::Error::from_raw_os_error(libc::ENOENT));
-        }
-        if program.as_bytes().contains(&b'/') {
-            return manner.spawn(program);
-        }
-        let path = self.environment.get("PATH").unwrap_or(OsStr::new(DEFAULT_PATH));
-        let mut refused = io::Error::from_raw_os_error(libc::ENOENT);
-        for place in std::env::split_paths(path) {
-            let file = self.directory.join(place).join(program);
-            let tried = match rustix::fs::access(&file, Access::EXEC_OK) {
-                Ok(()) => manner.spawn(file.as_os_str()),
-                Err(error) => Err(error.into()),
-            };
-            // As `execvp` does: on to the next place, and what is there but not ours to run is said in the end.
-            match tried {
-                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => refused = error,
-                Err(error) if is_absence(&error) => {}
-                tried => return tried,
+        Fledgling::start(Plan {
+            files: self.files()?.pointers(),
+            arguments: arguments.pointers(),
+            variables: self.environment.texts()?.pointers(),
+            directory: CString::new(self.directory.as_os_str().as_bytes())?,
+            streams: self.streams.map(|stream| stream.as_raw_fd()),
+        })
+    }
+
+    /// Where the program may be.
+    fn files(&self) -> io::Result<Texts> {
+        let mut files = Texts::default();
+        let program = self.argv[0].as_bytes();
+        if program.contains(&b'/') {
+            files.push(&[program])?;
+        } else if !program.is_empty() {
+            let path = self.environment.get("PATH").unwrap_or(OsStr::new(DEFAULT_PATH));
+            for place in path.as_bytes().split(|byte| *byte == b':') {
+                // An empty place is where it starts.
+                let separator: &[u8] = if place.is_empty() { b"./" } else { b"/" };
+                files.push(&[place, separator, program])?;
             }
         }
-        Err(refused)
+        Ok(files)
     }
-}
-
-fn is_absence(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
-}
-
-impl Texts {
-    /// One more, of these parts.
-    fn push(&mut self, parts: &[&[u8]]) -> io::Result<()> {
-        self.starts.push(self.bytes.len());
-        for part in parts {
-            if memchr::memchr(0, part).is_some() {
-                let what = "there is a NUL byte in its arguments or its environment";
-                return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
-            }
-            self.bytes.extend_from_slice(part);
-        }
-        self.bytes.push(0);
-        Ok(())
-    }
-
-    /// Where each begins; null at the end. Nobody writes through them: `posix_spawn` has its type from before `const`.
-    fn pointers(&self) -> Vec<*mut c_char> {
-        let texts = self.starts.iter().map(|start| self.bytes[*start..].as_ptr().cast_mut().cast());
-        texts.chain([ptr::null_mut()]).collect()
-    }
-}
-
-impl<'a> Manner<'a> {
-    fn new(
-        directory: &Path,
-        streams: [BorrowedFd<'_>; 3],
-        arguments: &'a Texts,
-        variables: &'a Texts,
-    ) -> io::Result<Self> {
-        let directory = CString::new(directory.as_os_str().as_bytes())?;
-        #[allow(unsafe_code, reason = "no crate wraps a change of the directory in between")]
-        // SAFETY: they are made of numbers, pointers and what may be anything; their functions set what else they need, of
-        // boxes that live on.
-        let (actions, attributes) = unsafe {
-            let (mut actions, mut attributes) = (Box::new(mem::zeroed()), Box::new(mem::zeroed()));
-            done(libc::posix_spawn_file_actions_init(&raw mut *actions))?;
-            done(libc::posix_spawnattr_init(&raw mut *attributes))?;
-            (actions, attributes)
-        };
-        let (arguments, variables) = (arguments.pointers(), variables.pointers());
-        let mut manner = Manner { actions, attributes, arguments, variables, _texts: PhantomData };
-        let (actions, attributes) = (&raw mut *manner.actions, &raw mut *manner.attributes);
-        let flags = libc::POSIX_SPAWN_SETPGROUP | libc::POSIX_SPAWN_SETSIGDEF;
-        let mut usual = SigSet::empty();
-        // Rust's programs ignore it, others expect to be ended by it.
-        usual.add(Signal::SIGPIPE);
-        #[allow(unsafe_code, reason = "as above")]
-        // SAFETY: both structures were initialised, and every pointer is one to a value that lives during its call.
-        unsafe {
-            for (stream, number) in streams.iter().zip(0..) {
-                done(libc::posix_spawn_file_actions_adddup2(actions, stream.as_raw_fd(), number))?;
-            }
-            done(libc::posix_spawn_file_actions_addchdir_np(actions, directory.as_ptr()))?;
-            done(libc::posix_spawnattr_setflags(attributes, c_short::try_from(flags).unwrap_or_default()))?;
-            done(libc::posix_spawnattr_setpgroup(attributes, 0))?;
-            done(libc::posix_spawnattr_setsigdefault(attributes, usual.as_ref()))?;
-        }
-        Ok(manner)
-    }
-
-    /// Starts the program of this path.
-    fn spawn(&self, program: &OsStr) -> io::Result<Pid> {
-        let program = CString::new(program.as_bytes())?;
-        let mut pid = 0;
-        #[allow(unsafe_code, reason = "as above")]
-        // SAFETY: the structures were initialised; the arrays end with null, and point to texts that end with NUL and
-        // live as long as `self`.
-        done(unsafe {
-            libc::posix_spawn(
-                &raw mut pid,
-                program.as_ptr(),
-                &raw const *self.actions,
-                &raw const *self.attributes,
-                self.arguments.as_ptr(),
-                self.variables.as_ptr(),
-            )
-        })?;
-        Pid::from_raw(pid).ok_or_else(|| io::Error::other("the new process has no id"))
-    }
-}
-
-impl Drop for Manner<'_> {
-    fn drop(&mut self) {
-        #[allow(unsafe_code, reason = "as above")]
-        // SAFETY: both were initialised, and are not used any more.
-        unsafe {
-            libc::posix_spawn_file_actions_destroy(&raw mut *self.actions);
-            libc::posix_spawnattr_destroy(&raw mut *self.attributes);
-        }
-    }
-}
-
-/// These functions give their error back.
-fn done(code: c_int) -> io::Result<()> {
-    if code == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(code)) }
 }
 
 #[cfg(test)]
@@ -243,6 +117,12 @@ mod tests {
         fs,
         io::{PipeReader, Read},
         os::{fd::AsFd, unix::fs::PermissionsExt},
+        sync::atomic::{AtomicUsize, Ordering},
+    };
+
+    use nix::{
+        libc,
+        sys::signal::{SaFlags, SigAction, SigHandler, SigSet},
     };
 
     use super::*;
@@ -263,10 +143,11 @@ mod tests {
         let (mut read, write) = io::pipe()?;
         let nothing = fs::File::open("/dev/null")?;
         let streams = [nothing.as_fd(), write.as_fd(), write.as_fd()];
-        let pid = Start { argv: &argv, environment, directory, streams }.spawn()?;
+        let started = Start { argv: &argv, environment, directory, streams }.spawn()?;
         drop(write);
         let text = text(&mut read)?;
-        rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty())?;
+        let collected = rustix::process::waitpid(Some(started.pid()), rustix::process::WaitOptions::empty())?;
+        started.ended(collected.unwrap().1)?;
         Ok(text)
     }
 
@@ -309,7 +190,7 @@ mod tests {
         assert_eq!(lines[2], lines[3], "it leads its group");
         assert_eq!(lines[4], "there");
         let ignored = u64::from_str_radix(lines[5].trim_start_matches("SigIgn:").trim(), 16).unwrap();
-        assert_eq!(ignored & (1 << (Signal::SIGPIPE as u32 - 1)), 0, "SIGPIPE ends it");
+        assert_eq!(ignored & (1 << (libc::SIGPIPE - 1)), 0, "SIGPIPE ends it");
     }
 
     #[test]
@@ -333,6 +214,79 @@ mod tests {
         assert_eq!(printed(&["here"], &[("PATH", Some("/nowhere:"))], place).unwrap(), "here\n");
         assert_eq!(printed(&[""], &[], place).unwrap_err().kind(), io::ErrorKind::NotFound);
         assert_eq!(printed(&["sh", "-c", "echo found"], &[("PATH", None)], place).unwrap(), "found\n");
+    }
+
+    /// Signals that came to this process, and were meant for another.
+    static MISSENT: AtomicUsize = AtomicUsize::new(0);
+
+    extern "C" fn count(_: libc::c_int) {
+        MISSENT.fetch_add(1, Ordering::Relaxed);
+    }
+
+    #[test]
+    fn a_signal_right_after_the_start_is_for_the_new_process() {
+        let handler = SigAction::new(SigHandler::Handler(count), SaFlags::SA_RESTART, SigSet::empty());
+        #[allow(unsafe_code, reason = "a handler may do little")]
+        // SAFETY: this one adds to a number.
+        unsafe {
+            nix::sys::signal::sigaction(nix::sys::signal::Signal::SIGUSR2, &handler).unwrap();
+        }
+        let nothing = fs::File::open("/dev/null").unwrap();
+        let argv = ["sleep".into(), "100".into()];
+        let inherited = Inherited::new();
+        for round in 0..300 {
+            let started = Start {
+                argv: &argv,
+                environment: Environment::new(&inherited),
+                directory: Path::new("/"),
+                streams: [nothing.as_fd(); 3],
+            };
+            let started = started.spawn().unwrap();
+            for _ in 0..round * 10 {
+                std::hint::spin_loop();
+            }
+            rustix::process::kill_process(started.pid(), rustix::process::Signal::USR2).unwrap();
+            let collected =
+                rustix::process::waitpid(Some(started.pid()), rustix::process::WaitOptions::empty());
+            let status = started.ended(collected.unwrap().unwrap().1).unwrap();
+            assert_eq!(status.terminating_signal(), Some(libc::SIGUSR2));
+        }
+        assert_eq!(MISSENT.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn many_at_once_do_not_get_in_each_others_way() {
+        let nothing = fs::File::open("/dev/null").unwrap();
+        let inherited = Inherited::new();
+        let start = |thread: usize, number: usize| {
+            let program = if number.is_multiple_of(3) { "/nowhere/program" } else { "/bin/sh" };
+            let argv: [OsString; 3] =
+                [program.into(), "-c".into(), format!("test $MINE = {thread}.{number}").into()];
+            let mine = format!("{thread}.{number}");
+            let mut environment = Environment::new(&inherited);
+            environment.set("MINE", &mine);
+            let streams = [nothing.as_fd(); 3];
+            Start { argv: &argv, environment, directory: Path::new("/"), streams }.spawn().unwrap()
+        };
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let start = &start;
+                scope.spawn(move || {
+                    let started: Vec<_> = (0..60).map(|number| start(thread, number)).collect();
+                    for (number, started) in started.into_iter().enumerate() {
+                        let collected = rustix::process::waitpid(
+                            Some(started.pid()),
+                            rustix::process::WaitOptions::empty(),
+                        );
+                        let ended = started.ended(collected.unwrap().unwrap().1);
+                        match number % 3 {
+                            0 => assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::NotFound),
+                            _ => assert_eq!(ended.unwrap().exit_status(), Some(0)),
+                        }
+                    }
+                });
+            }
+        });
     }
 
     #[test]
