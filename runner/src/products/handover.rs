@@ -25,6 +25,10 @@ use crate::{
 
 /// How much a step may hand over in each of the files.
 const LIMIT: usize = output_file::MAX_SIZE;
+/// The names of the files.
+const OUTPUT: &str = "output";
+const SUMMARY: &str = "summary";
+const FILES: [&str; 2] = [OUTPUT, SUMMARY];
 
 /// Where the steps of one build hand over what they have to say.
 #[derive(Clone)]
@@ -39,26 +43,35 @@ pub struct Products {
 struct Place {
     /// Held open: whatever a step puts in its place, nothing else is read.
     directory: OwnedFd,
-    /// Files that no step is known to have touched. They get a new name for the next attempt: making and deleting
+    /// Folders that no step is known to have touched. They get a new name for the next attempt: making and deleting
     /// thousands of files a second costs file systems more than all else that an attempt costs us.
-    spare: Mutex<Vec<Made>>,
+    spare: Mutex<Vec<Folder>>,
+}
+
+/// A directory with the files of one attempt.
+struct Folder {
+    name: String,
+    /// Held open, as above.
+    directory: OwnedFd,
+    /// Those of [`FILES`], as they were made.
+    files: [Made; 2],
 }
 
 /// A file as it was made.
+#[derive(PartialEq, Eq)]
 struct Made {
-    name: String,
     inode: u64,
     mode: u32,
     owner: u32,
-    /// Nothing is known that keeps it from being used again.
-    is_spare: bool,
 }
 
 /// The files of one attempt.
 pub struct Handover {
     products: Products,
-    output: Made,
-    summary: Made,
+    /// Until it is dropped.
+    folder: Option<Folder>,
+    /// Nothing is known that keeps the folder from being used again.
+    is_spare: bool,
     began: Moment,
 }
 
@@ -77,43 +90,56 @@ impl Products {
     /// Makes the files of an attempt, empty. Only one that `is_timed` knows when it [began](Handover::began).
     pub fn begin(&self, step: StepIndex, attempt: u32, is_timed: bool) -> Result<Handover, Problem> {
         let begin = || {
-            let name = |what: &str| format!("{what}-{step}-{attempt}");
-            let (output, summary) = (self.make(name("output"))?, self.make(name("summary"))?);
-            let began = if is_timed { self.touch(&output.name)? } else { Moment::default() };
-            Ok(Handover { products: self.clone(), output, summary, began })
+            let name = format!("attempt-{step}-{attempt}");
+            let spare = self.place.spare().pop();
+            let folder = match spare.and_then(|spare| self.place.rename(spare, &name)) {
+                Some(folder) => folder,
+                None => self.create(name)?,
+            };
+            let began = if is_timed { self.touch(&folder)? } else { Moment::default() };
+            Ok(Handover { products: self.clone(), folder: Some(folder), is_spare: true, began })
         };
         begin().map_err(|error: Errno| self.unwritable(&error.into()))
     }
 
-    /// An empty file.
-    fn make(&self, name: String) -> Result<Made, Errno> {
-        let spare = self.place.spare().pop();
-        let stat = match spare.and_then(|spare| self.place.rename(&spare, &name)) {
-            Some(stat) => stat,
-            None => self.create(&name)?,
-        };
-        Ok(Made { name, inode: stat.st_ino, mode: stat.st_mode, owner: stat.st_uid, is_spare: true })
-    }
-
     /// Gives an attempt's file the time of now, and says which that is. A report's time is compared with it, and comes from
     /// the same clock: the file system's own, which may be some milliseconds, or on a server anything, behind ours.
-    fn touch(&self, name: &str) -> Result<Moment, Errno> {
+    fn touch(&self, folder: &Folder) -> Result<Moment, Errno> {
         let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
         let times = Timestamps { last_access: now, last_modification: now };
-        let touched = rustix::fs::utimensat(&self.place.directory, name, &times, AtFlags::SYMLINK_NOFOLLOW);
+        let touched = rustix::fs::utimensat(&folder.directory, OUTPUT, &times, AtFlags::SYMLINK_NOFOLLOW);
         // Another's file, which it is by now, may not be changed; a new one has the time of now.
-        let stat = touched.and_then(|()| self.place.stat(name)).or_else(|_| self.create(name))?;
+        let stat = match touched.and_then(|()| folder.stat(OUTPUT)) {
+            Ok(stat) => stat,
+            Err(_) => self.file(&folder.directory, OUTPUT)?,
+        };
         Ok((stat.st_mtime, stat.st_mtime_nsec))
     }
 
-    fn create(&self, name: &str) -> Result<Stat, Errno> {
+    fn create(&self, name: String) -> Result<Folder, Errno> {
+        let make = || rustix::fs::mkdirat(&self.place.directory, &name, Mode::from_raw_mode(0o777));
+        match make() {
+            Err(Errno::EXIST) => {
+                self.place.remove(&name, &self.place.open(&name)?);
+                make()?;
+            }
+            made => made?,
+        }
+        let directory = self.place.open(&name)?;
+        self.owner.give_open(&directory);
+        let made = |file| self.file(&directory, file).map(|stat| Made::of(&stat));
+        let files = [made(OUTPUT)?, made(SUMMARY)?];
+        Ok(Folder { name, directory, files })
+    }
+
+    /// A new file.
+    fn file(&self, directory: &OwnedFd, name: &str) -> Result<Stat, Errno> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let mode = Mode::from_raw_mode(0o666);
-        let directory = &self.place.directory;
-        let file = match rustix::fs::openat(directory, name, flags, mode) {
+        let open = || rustix::fs::openat(directory, name, flags, Mode::from_raw_mode(0o666));
+        let file = match open() {
             Err(Errno::EXIST) => {
                 rustix::fs::unlinkat(directory, name, AtFlags::empty())?;
-                rustix::fs::openat(directory, name, flags, mode)?
+                open()?
             }
             opened => opened?,
         };
@@ -134,11 +160,63 @@ impl Products {
             "make the workspace writable for dcd, and free space on its disk",
         )
     }
+}
+
+impl Place {
+    fn spare(&self) -> MutexGuard<'_, Vec<Folder>> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn open(&self, name: &str) -> Result<OwnedFd, Errno> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        rustix::fs::openat(&self.directory, name, flags, Mode::empty())
+    }
+
+    /// Gives a spare folder its new name, and then looks whether its files are still those that were made, and as they were
+    /// made: who knows only their old names can do nothing to them any more.
+    fn rename(&self, spare: Folder, name: &str) -> Option<Folder> {
+        let moved = rustix::fs::renameat(&self.directory, &spare.name, &self.directory, name);
+        let is_as_made = |(file, made): (&str, &Made)| {
+            let stat =
+                rustix::fs::statat(&self.directory, format!("{name}/{file}"), AtFlags::SYMLINK_NOFOLLOW);
+            stat.is_ok_and(|stat| Made::of(&stat) == *made && stat.st_size == 0 && stat.st_nlink == 1)
+        };
+        if moved.is_ok() {
+            if FILES.into_iter().zip(&spare.files).all(is_as_made) {
+                return Some(Folder { name: name.to_owned(), ..spare });
+            }
+            // What somebody put there instead is not in the way of the new one.
+            let _ = rustix::fs::renameat(&self.directory, name, &self.directory, &spare.name);
+        }
+        self.remove(&spare.name, &spare.directory);
+        None
+    }
+
+    /// What is no file stays in the build's directory, where it harms nobody.
+    fn remove(&self, name: &str, folder: &OwnedFd) {
+        for file in FILES {
+            let _ = rustix::fs::unlinkat(folder, file, AtFlags::empty());
+        }
+        let _ = rustix::fs::unlinkat(&self.directory, name, AtFlags::REMOVEDIR);
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        for folder in std::mem::take(&mut *self.spare()) {
+            self.remove(&folder.name, &folder.directory);
+        }
+    }
+}
+
+impl Folder {
+    fn stat(&self, file: &str) -> Result<Stat, Errno> {
+        rustix::fs::statat(&self.directory, file, AtFlags::SYMLINK_NOFOLLOW)
+    }
 
     /// What is in the file, or why it is not to be read.
     fn read(&self, name: &str) -> Result<Vec<u8>, Unreadable> {
-        let directory = &self.place.directory;
-        let stat = self.place.stat(name)?;
+        let stat = self.stat(name)?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(Unreadable::Replaced);
         }
@@ -147,7 +225,7 @@ impl Products {
         }
         // It may have become something else meanwhile: a link, or a FIFO that nobody writes to.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let file = File::from(rustix::fs::openat(directory, name, flags, Mode::empty())?);
+        let file = File::from(rustix::fs::openat(&self.directory, name, flags, Mode::empty())?);
         if !file.metadata().map_err(Unreadable::Io)?.is_file() {
             return Err(Unreadable::Replaced);
         }
@@ -157,47 +235,9 @@ impl Products {
     }
 }
 
-impl Place {
-    fn spare(&self) -> MutexGuard<'_, Vec<Made>> {
-        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Gives a spare file its new name, and then looks whether it is still the one that was made, and as it was made: who
-    /// knows only its old name can do nothing to it any more.
-    fn rename(&self, spare: &Made, name: &str) -> Option<Stat> {
-        rustix::fs::renameat(&self.directory, &spare.name, &self.directory, name).ok()?;
-        let stat = self.stat(name).ok()?;
-        let same = (stat.st_ino, stat.st_mode, stat.st_uid) == (spare.inode, spare.mode, spare.owner);
-        if same && stat.st_size == 0 && stat.st_nlink == 1 {
-            return Some(stat);
-        }
-        // What somebody put there instead is not in the way of the new one.
-        let _ = rustix::fs::renameat(&self.directory, name, &self.directory, &spare.name);
-        self.remove(spare);
-        None
-    }
-
-    fn stat(&self, name: &str) -> Result<Stat, Errno> {
-        rustix::fs::statat(&self.directory, name, AtFlags::SYMLINK_NOFOLLOW)
-    }
-
-    /// Keeps what may be used again, and removes the rest.
-    fn give_back(&self, made: &mut Made) {
-        let made = Made { name: std::mem::take(&mut made.name), ..*made };
-        if made.is_spare { self.spare().push(made) } else { self.remove(&made) }
-    }
-
-    /// What is no file stays in the build's directory, where it harms nobody.
-    fn remove(&self, made: &Made) {
-        let _ = rustix::fs::unlinkat(&self.directory, &made.name, AtFlags::empty());
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        for made in std::mem::take(&mut *self.spare()) {
-            self.remove(&made);
-        }
+impl Made {
+    fn of(stat: &Stat) -> Self {
+        Made { inode: stat.st_ino, mode: stat.st_mode, owner: stat.st_uid }
     }
 }
 
@@ -220,8 +260,9 @@ impl From<Errno> for Unreadable {
 impl Handover {
     /// The variables that tell the process where the files are.
     pub fn env(&self) -> [(String, String); 2] {
-        let path = |name: &str| self.products.path.join(name).display().to_string();
-        [("DCD_OUTPUT".into(), path(&self.output.name)), ("DCD_SUMMARY".into(), path(&self.summary.name))]
+        let folder = self.folder.as_ref().map_or("", |folder| &folder.name);
+        let path = |file: &str| self.products.path.join(folder).join(file).display().to_string();
+        [("DCD_OUTPUT".into(), path(OUTPUT)), ("DCD_SUMMARY".into(), path(SUMMARY))]
     }
 
     /// When the attempt began, by the clock of the workspace's file system.
@@ -231,13 +272,11 @@ impl Handover {
 
     /// Puts what the step wrote into its end. What is wrong with its outputs makes a success an error.
     pub fn take(&mut self, end: &mut StepEnd) -> Vec<StepLog> {
+        let read = |file| self.folder.as_ref().map_or(Err(Unreadable::Gone), |folder| folder.read(file));
+        let (output, summary) = (read(OUTPUT), read(SUMMARY));
         // Something that the attempt started and that lives on may have the files open.
-        let read = |made: &mut Made| {
-            let read = self.products.read(&made.name);
-            made.is_spare = read.as_ref().is_ok_and(Vec::is_empty) && !end.leaked;
-            read
-        };
-        let (output, summary) = (read(&mut self.output), read(&mut self.summary));
+        self.is_spare =
+            !end.leaked && [&output, &summary].iter().all(|read| read.as_ref().is_ok_and(Vec::is_empty));
         let mut said = Vec::new();
         match outputs(output) {
             Ok(outputs) => {
@@ -272,9 +311,14 @@ fn outputs(read: Result<Vec<u8>, Unreadable>) -> Result<BTreeMap<String, String>
 }
 
 impl Drop for Handover {
+    /// Keeps what may be used again, and removes the rest.
     fn drop(&mut self) {
-        self.products.place.give_back(&mut self.output);
-        self.products.place.give_back(&mut self.summary);
+        let place = &self.products.place;
+        match self.folder.take() {
+            Some(folder) if self.is_spare => place.spare().push(folder),
+            Some(folder) => place.remove(&folder.name, &folder.directory),
+            None => {}
+        }
     }
 }
 

@@ -1,4 +1,9 @@
-use std::{fs, os::unix::fs::symlink, path::Path, time::Duration};
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, PermissionsExt, symlink},
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use tokio::sync::mpsc;
 
@@ -91,12 +96,22 @@ fn nothing_else_is_read_and_nothing_hangs() {
     });
     insta::assert_snapshot!(words(gone), @"error; the step deleted the file of DCD_OUTPUT; the step deleted the file of DCD_SUMMARY");
     let moved = after(|output, _| {
-        let build = output.parent().unwrap();
+        let build = output.parent().unwrap().parent().unwrap();
         fs::rename(build, build.with_file_name("0b")).unwrap();
-        fs::create_dir(build).unwrap();
+        fs::create_dir_all(output.parent().unwrap()).unwrap();
         fs::write(output, "password=1\n").unwrap();
     });
     assert!(moved.0.outputs.is_empty(), "not even through another directory");
+    let elsewhere = tempfile::tempdir().unwrap();
+    let other = elsewhere.path().join("output");
+    fs::write(&other, "password=1\n").unwrap();
+    let linked = after(|output, _| {
+        let folder = output.parent().unwrap();
+        fs::remove_dir_all(folder).unwrap();
+        symlink(elsewhere.path(), folder).unwrap();
+    });
+    insta::assert_snapshot!(words(linked), @"error; the step deleted the file of DCD_OUTPUT; the step deleted the file of DCD_SUMMARY");
+    assert!(other.exists(), "nor is anything deleted there");
 }
 
 #[test]
@@ -240,52 +255,76 @@ async fn collecting_can_be_stopped_while_nobody_listens() {
     }
 }
 
+/// Something that is done to an attempt's files when it has ended.
+type Harm<'a> = &'a dyn Fn(&[PathBuf; 2]);
+
 #[test]
 fn only_files_that_nobody_touched_are_used_again() {
     let build = tempfile::tempdir().unwrap();
     let products = Products::at(build.path(), Owner::of(build.path())).unwrap();
     let names = || {
-        let mut names: Vec<_> = fs::read_dir(build.path())
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
+        let names = fs::read_dir(build.path()).unwrap();
+        let mut names: Vec<_> =
+            names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         names
     };
-    drop(products.begin(0, 1, true).unwrap());
-    assert_eq!(names(), ["output-0-1", "summary-0-1"], "they wait");
+    let paths = |handover: &Handover| handover.env().map(|(_, path)| PathBuf::from(path));
+    let inodes = |paths: &[PathBuf; 2]| paths.clone().map(|path| fs::metadata(path).unwrap().ino());
+    let handover = products.begin(0, 1, true).unwrap();
+    let first = inodes(&paths(&handover));
+    drop(handover);
+    assert_eq!(names(), ["attempt-0-1"], "it waits");
     let mut handover = products.begin(1, 1, true).unwrap();
-    assert_eq!(names(), ["output-1-1", "summary-1-1"], "under new names");
-    fs::write(&handover.env()[0].1, "a=1\n").unwrap();
+    assert_eq!(
+        (names(), inodes(&paths(&handover))),
+        (vec!["attempt-1-1".to_owned()], first),
+        "under a new name"
+    );
+    fs::write(&paths(&handover)[0], "a=1\n").unwrap();
     handover.take(&mut StepEnd::new(Outcome::Success));
     drop(handover);
-    assert_eq!(names(), ["summary-1-1"], "the other has something in it");
+    assert_eq!(names(), [""; 0], "there is something in it");
     // What is done to the files after that is seen when they are to be used.
-    let mut handover = products.begin(1, 2, false).unwrap();
-    let [(_, output), (_, summary)] = handover.env();
-    handover.take(&mut StepEnd::new(Outcome::Success));
-    drop(handover);
-    fs::write(&output, "a=1\n").unwrap();
-    fs::remove_file(&summary).unwrap();
-    fs::create_dir(&summary).unwrap();
-    let mut handover = products.begin(1, 3, false).unwrap();
-    let mut end = StepEnd::new(Outcome::Success);
-    assert_eq!((handover.take(&mut end), end.outputs.len()), (Vec::new(), 0));
-    drop(handover);
-    assert_eq!(names(), ["output-1-3", "summary-1-2", "summary-1-3"]);
-    fs::remove_dir(&summary).unwrap();
-    fs::set_permissions(build.path().join("output-1-3"), std::os::unix::fs::PermissionsExt::from_mode(0o400))
-        .unwrap();
-    let handover = products.begin(1, 4, true).unwrap();
-    for (_, path) in handover.env() {
-        assert!(!fs::metadata(path).unwrap().permissions().readonly());
+    let harms: [Harm<'_>; 5] = [
+        &|[output, _]| fs::write(output, "a=1\n").unwrap(),
+        &|[_, summary]| fs::remove_file(summary).unwrap(),
+        &|[output, summary]| fs::rename(output, summary).unwrap(),
+        &|[output, _]| fs::hard_link(output, build.path().join("link")).unwrap(),
+        &|[output, _]| fs::set_permissions(output, PermissionsExt::from_mode(0o400)).unwrap(),
+    ];
+    for (step, harm) in harms.into_iter().enumerate() {
+        let mut handover = products.begin(step, 2, false).unwrap();
+        let old = paths(&handover);
+        handover.take(&mut StepEnd::new(Outcome::Success));
+        drop(handover);
+        harm(&old);
+        let mut handover = products.begin(step, 3, false).unwrap();
+        assert!(!old[0].exists() && !old[1].exists());
+        for path in paths(&handover) {
+            assert!(!fs::metadata(path).unwrap().permissions().readonly());
+        }
+        let mut end = StepEnd::new(Outcome::Success);
+        assert_eq!((handover.take(&mut end), end), (Vec::new(), StepEnd::new(Outcome::Success)));
+        end = StepEnd { leaked: true, ..StepEnd::new(Outcome::Success) };
+        handover.take(&mut end);
+        drop(handover);
+        assert!(!names().iter().any(|name| name.starts_with("attempt")), "somebody may still write to them");
     }
+    fs::remove_file(build.path().join("link")).unwrap();
+    // What is put in the folder's place is not in the way, and stays.
+    let handover = products.begin(0, 4, true).unwrap();
+    let old = paths(&handover);
     drop(handover);
-    let mut handover = products.begin(2, 1, true).unwrap();
-    handover.take(&mut StepEnd { leaked: true, ..StepEnd::new(Outcome::Success) });
-    drop(handover);
-    assert_eq!(names(), Vec::<String>::new(), "somebody may still write to them");
+    let folder = old[0].parent().unwrap();
+    fs::rename(folder, build.path().join("moved")).unwrap();
+    fs::create_dir(folder).unwrap();
+    fs::write(&old[0], "a=1\n").unwrap();
+    drop(products.begin(0, 5, true).unwrap());
+    assert_eq!(names(), ["attempt-0-4", "attempt-0-5", "moved"]);
+    fs::remove_dir_all(folder).unwrap();
+    fs::remove_dir(build.path().join("moved")).unwrap();
     drop(products.begin(3, 1, true).unwrap());
     drop(products);
-    assert_eq!(names(), Vec::<String>::new(), "the build is over");
+    assert_eq!(names(), [""; 0], "the build is over");
 }
