@@ -132,7 +132,7 @@ fn build(
     let hidden = secrets::variables(&pipeline);
     let (observers, followers) =
         Observers::start(plugins.host.as_ref(), plugins.observers, &context, &pipeline.name);
-    let mut environment = Environment::new(&pipeline, &context, &params, secrets, hidden);
+    let mut environment = Environment::new(&pipeline, &context, &params, secrets, &hidden);
     environment.trace = observers.trace().cloned();
     let mut steps =
         BuildSteps::new(pipeline, context, processes.clone(), products, plugins.steps, environment);

@@ -93,7 +93,7 @@ fn program(workspace: &Path, build: &Build, step: &str) -> Result<Program, Comma
         facts: build.facts.clone(),
     };
     let hidden = secrets::variables(&pipeline);
-    let mut environment = Environment::new(&pipeline, &context, &params, secrets, hidden);
+    let mut environment = Environment::new(&pipeline, &context, &params, secrets, &hidden);
     for (place, known) in pipeline.steps.iter().enumerate() {
         if let Some(result) = build.step_named(&known.name.value).and_then(result) {
             environment.decided(place, &result);

@@ -18,7 +18,7 @@ use crate::{
         ports::Steps,
     },
     event::{PluginUsed, Problem, StepFinished, StepTests},
-    exec::{Processes, Program},
+    exec::{Processes, Program, Surroundings},
     facts::{Fact, Facts},
     pipeline::{
         self, Action, Command, Condition, Json, Pipeline, Step,
@@ -63,10 +63,10 @@ pub(super) struct BuildSteps {
 pub(super) struct Environment {
     values: Values,
     secrets: Secrets,
-    /// The variables of dcd's own environment that hold secrets.
-    hidden: Vec<String>,
     /// The variables that dcd sets for every step.
     common: Vec<(String, String)>,
+    /// With dcd's own, but those that hold secrets.
+    surroundings: Arc<Surroundings>,
     /// The build's place in a trace that somebody sends.
     pub(super) trace: Option<Trace>,
     /// The `env` of each scope, with those of the scopes around it.
@@ -79,17 +79,16 @@ impl Environment {
         context: &BuildContext,
         params: &[BTreeMap<String, Value>],
         secrets: Secrets,
-        hidden: Vec<String>,
+        hidden: &[String],
     ) -> Self {
-        let values = Values::new(pipeline, context, params, &hidden);
-        let mut environment = Environment {
-            values,
-            secrets,
-            hidden,
-            common: common(pipeline, context),
-            trace: None,
-            scopes: Vec::new(),
-        };
+        let values = Values::new(pipeline, context, params, hidden);
+        let common = common(pipeline, context);
+        let own =
+            std::env::vars_os().filter(|(name, _)| !hidden.iter().any(|hidden| name == hidden.as_str()));
+        let set = common.iter().map(|(name, value)| (name.into(), value.into()));
+        let surroundings = Arc::new(own.chain(set).collect());
+        let mut environment =
+            Environment { values, secrets, common, surroundings, trace: None, scopes: Vec::new() };
         for index in 0..pipeline.scopes.len() {
             let env = environment.scope_env(pipeline, index);
             environment.scopes.push(env);
@@ -153,19 +152,18 @@ impl Environment {
             None => context.workspace.clone(),
         };
         let env = self.step_env(step, file_env, attempt)?;
-        Ok(Program::new(command, env, self.hidden.clone(), directory))
+        Ok(Program::new(command, self.surroundings.clone(), env, directory))
     }
 
-    /// What a process of the step gets on top of its surroundings. Ours first: what the file says wins (it cannot
-    /// say `DCD_…`).
+    /// What a process of the step gets on top of its surroundings, and of what all steps get: what the file says wins (it
+    /// cannot say `DCD_…`).
     fn step_env(
         &self,
         step: &Step,
         file_env: Vec<(String, String)>,
         attempt: u32,
     ) -> Result<Vec<(String, String)>, Problem> {
-        let mut env = self.common.clone();
-        env.extend(self.trace_env(step, attempt));
+        let mut env: Vec<_> = self.trace_env(step, attempt).into_iter().collect();
         env.extend(file_env);
         env.extend(self.secrets.of(step)?);
         env.push(("DCD_STEP".into(), step.name.value.clone()));
@@ -352,7 +350,8 @@ impl BuildSteps {
                 if let Some(wrong) = plugin.check_schema(&with).into_iter().next() {
                     return Err(Problem { message: wrong.message, help: wrong.help });
                 }
-                let programs_env = self.environment.step_env(step, env.clone(), attempt)?;
+                let mut programs_env = self.environment.common.clone();
+                programs_env.extend(self.environment.step_env(step, env.clone(), attempt)?);
                 let mut env = env[common..].to_vec();
                 env.extend(self.environment.trace_env(step, attempt));
                 env.extend(self.environment.secrets.of(step)?);

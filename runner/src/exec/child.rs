@@ -17,7 +17,7 @@ use super::{
     family::{self, Family},
     follow::{Following, Output},
     reaper::{self, End, Reaper},
-    spawn::{Environment, Inherited, Start},
+    spawn::{Environment, Start},
 };
 use crate::engine::message::{StepEnd, StepIndex, StepMessage, Stop};
 
@@ -32,8 +32,6 @@ pub struct Processes {
     pub(super) reaper: Reaper,
     /// Whose turn it is to use the terminal.
     pub(super) terminal: Arc<tokio::sync::Mutex<()>>,
-    /// Our own variables.
-    inherited: Arc<Inherited>,
     /// `/dev/null`, to read from.
     pub(super) nothing: Arc<File>,
 }
@@ -47,12 +45,7 @@ struct Running {
 impl Processes {
     /// Processes that are collected on the current runtime. Once in a process: two would take each other's dead.
     pub fn collected() -> io::Result<Self> {
-        Ok(Processes {
-            reaper: Reaper::start()?,
-            terminal: Arc::default(),
-            inherited: Arc::new(std::env::vars_os().collect()),
-            nothing: Arc::new(nothing()?),
-        })
+        Ok(Processes { reaper: Reaper::start()?, terminal: Arc::default(), nothing: Arc::new(nothing()?) })
     }
 
     /// Ends what still runs: what steps left behind, and the steps themselves when the build was given up.
@@ -77,10 +70,7 @@ impl Processes {
         program: &Program,
         streams: [BorrowedFd<'_>; 3],
     ) -> io::Result<(Pid, oneshot::Receiver<End>)> {
-        let mut environment = Environment::new(&self.inherited);
-        for name in &program.unset {
-            environment.unset(name);
-        }
+        let mut environment = Environment::new(&program.surroundings);
         for (name, value) in &program.env {
             environment.set(name, value);
         }

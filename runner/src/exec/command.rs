@@ -1,23 +1,28 @@
 //! What to start, and what to say when it cannot be started.
 
 use std::{
+    collections::BTreeMap,
     ffi::OsString,
     io,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use crate::{event::Problem, pipeline::Command};
+
+/// Variables that many processes get: a name, and the value that follows it.
+pub type Surroundings = BTreeMap<OsString, OsString>;
 
 /// A process to start.
 #[derive(Clone, Debug)]
 pub struct Program {
     /// The program and its arguments. Never empty.
     pub argv: Vec<OsString>,
-    /// Added to the environment that the runner has.
+    /// The variables that it gets with others.
+    pub surroundings: Arc<Surroundings>,
+    /// Its own. The last value that a variable is given is the one that it has.
     pub env: Vec<(String, String)>,
-    /// Taken away from the environment that the runner has.
-    pub unset: Vec<String>,
     /// Where it starts; absolute.
     pub directory: PathBuf,
 }
@@ -26,8 +31,8 @@ impl Program {
     /// What runs the command.
     pub fn new(
         command: &Command,
+        surroundings: Arc<Surroundings>,
         env: Vec<(String, String)>,
-        unset: Vec<String>,
         directory: PathBuf,
     ) -> Self {
         let argv = match command {
@@ -36,7 +41,7 @@ impl Program {
             }
             Command::Exec(argv) => argv.iter().map(OsString::from).collect(),
         };
-        Program { argv, env, unset, directory }
+        Program { argv, surroundings, env, directory }
     }
 
     /// What is wrong when the system refused to start it.

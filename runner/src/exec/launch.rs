@@ -3,7 +3,10 @@
 use std::{
     io::{self, PipeReader, PipeWriter},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -16,12 +19,12 @@ use tokio::{
 };
 
 use super::{
-    Processes, Program,
+    Processes, Program, Surroundings,
     family::Family,
     follow::{Following, Output, at, discard, read_here},
     output::Pieces,
     reaper::End,
-    spawn::{Environment, Inherited, Start},
+    spawn::{Environment, Start},
 };
 use crate::{
     engine::{
@@ -38,7 +41,7 @@ const LEAK_WAIT: Duration = Duration::from_millis(500);
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
 /// A program gets no variables of ours.
-static NOTHING: Inherited = Inherited::new();
+static NOTHING: Surroundings = Surroundings::new();
 
 /// What was captured of a stream.
 #[derive(Default)]
@@ -77,7 +80,8 @@ async fn run(
     let mark =
         format!("{}.{}", rustix::process::getpid().as_raw_nonzero(), NEXT.fetch_add(1, Ordering::Relaxed));
     let argv = launch.argv.iter().map(Into::into).collect();
-    let program = Program { argv, env: Vec::new(), unset: Vec::new(), directory: launch.directory.clone() };
+    let program =
+        Program { argv, surroundings: Arc::default(), env: Vec::new(), directory: launch.directory.clone() };
     let started = start(processes, &launch, &mark).map_err(|error| program.problem(&error))?;
     let Started { pid, status, output, stdin, stdout, stderr } = started;
     if let Some(mut stdin) = stdin {

@@ -18,4 +18,4 @@ mod spawn;
 mod tests;
 
 pub use child::{Ended, Processes, run};
-pub use command::Program;
+pub use command::{Program, Surroundings};

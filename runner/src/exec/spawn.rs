@@ -15,13 +15,13 @@ use std::{
     path::Path,
 };
 
-use super::fledgling::{Fledgling, Plan, Texts};
+use super::{
+    command::Surroundings,
+    fledgling::{Fledgling, Plan, Texts},
+};
 
 /// Where programs are looked for when there is no `PATH`.
 const DEFAULT_PATH: &str = "/usr/local/bin:/bin:/usr/bin";
-
-/// Variables that many processes get: a name, and the value that follows it.
-pub(super) type Inherited = BTreeMap<OsString, OsString>;
 
 /// A process to start. It gets a group of its own: stopping that stops what it started.
 pub(super) struct Start<'a> {
@@ -34,16 +34,15 @@ pub(super) struct Start<'a> {
     pub(super) streams: [BorrowedFd<'a>; 3],
 }
 
-/// The variables of a process: those that it inherits, and what differs from them.
+/// The variables of a process: those that it gets with others, and its own.
 pub(super) struct Environment<'a> {
-    inherited: &'a Inherited,
-    /// `None` for one that it does not get.
-    changed: BTreeMap<&'a OsStr, Option<&'a OsStr>>,
+    surroundings: &'a Surroundings,
+    own: BTreeMap<&'a OsStr, &'a OsStr>,
 }
 
 impl<'a> Environment<'a> {
-    pub(super) fn new(inherited: &'a Inherited) -> Self {
-        Environment { inherited, changed: BTreeMap::new() }
+    pub(super) fn new(surroundings: &'a Surroundings) -> Self {
+        Environment { surroundings, own: BTreeMap::new() }
     }
 
     /// The last value that a variable is given is the one that it has.
@@ -52,26 +51,20 @@ impl<'a> Environment<'a> {
         name: &'a (impl AsRef<OsStr> + ?Sized),
         value: &'a (impl AsRef<OsStr> + ?Sized),
     ) {
-        self.changed.insert(name.as_ref(), Some(value.as_ref()));
-    }
-
-    pub(super) fn unset(&mut self, name: &'a str) {
-        self.changed.insert(name.as_ref(), None);
+        self.own.insert(name.as_ref(), value.as_ref());
     }
 
     fn get(&self, name: &str) -> Option<&OsStr> {
-        match self.changed.get(OsStr::new(name)) {
-            Some(changed) => *changed,
-            None => self.inherited.get(OsStr::new(name)).map(OsString::as_os_str),
-        }
+        let name = OsStr::new(name);
+        self.own.get(name).copied().or_else(|| self.surroundings.get(name).map(OsString::as_os_str))
     }
 
     /// All of them.
     fn texts(&self) -> io::Result<Texts> {
-        let mut texts = Texts::room_for(self.inherited.len() + self.changed.len());
-        let kept = self.inherited.iter().filter(|(name, _)| !self.changed.contains_key(name.as_os_str()));
-        let changed = self.changed.iter().filter_map(|(name, value)| Some((*name, (*value)?)));
-        for (name, value) in kept.map(|(name, value)| (name.as_os_str(), value.as_os_str())).chain(changed) {
+        let mut texts = Texts::room_for(self.surroundings.len() + self.own.len());
+        let others = self.surroundings.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()));
+        let others = others.filter(|(name, _)| !self.own.contains_key(name));
+        for (name, value) in others.chain(self.own.iter().map(|(name, value)| (*name, *value))) {
             texts.push(&[name.as_bytes(), b"=", value.as_bytes()])?;
         }
         Ok(texts)
@@ -128,16 +121,21 @@ mod tests {
     use super::*;
 
     /// What a program prints, with these variables.
-    fn printed(argv: &[&str], variables: &[(&str, Option<&str>)], directory: &Path) -> io::Result<String> {
-        let inherited: Inherited = [("PATH", "/usr/bin:/bin"), ("KEPT", "1"), ("HIDDEN", "2"), ("OLD", "3")]
-            .map(|(name, value)| (name.into(), value.into()))
-            .into();
-        let mut environment = Environment::new(&inherited);
+    fn printed(argv: &[&str], variables: &[(&str, &str)], directory: &Path) -> io::Result<String> {
+        let around = [("PATH", "/usr/bin:/bin"), ("KEPT", "1"), ("OLD", "3")];
+        among(&around, argv, variables, directory)
+    }
+
+    fn among(
+        around: &[(&str, &str)],
+        argv: &[&str],
+        variables: &[(&str, &str)],
+        directory: &Path,
+    ) -> io::Result<String> {
+        let surroundings = around.iter().map(|(name, value)| (name.into(), value.into())).collect();
+        let mut environment = Environment::new(&surroundings);
         for (name, value) in variables {
-            match value {
-                Some(value) => environment.set(name, value),
-                None => environment.unset(name),
-            }
+            environment.set(name, value);
         }
         let argv: Vec<_> = argv.iter().map(Into::into).collect();
         let (mut read, write) = io::pipe()?;
@@ -165,14 +163,7 @@ mod tests {
 
     #[test]
     fn a_process_has_its_variables_and_no_others() {
-        let variables = [
-            ("NEW", Some("a")),
-            ("HIDDEN", None),
-            ("OLD", None),
-            ("OLD", Some("b=c")),
-            ("NEW", Some("")),
-            ("NONE", None),
-        ];
+        let variables = [("NEW", "a"), ("OLD", "b=c"), ("NEW", "")];
         let printed = printed(&["env"], &variables, Path::new("/")).unwrap();
         let mut lines: Vec<_> = printed.lines().collect();
         lines.sort_unstable();
@@ -201,7 +192,7 @@ mod tests {
         script(place, "two/tool", "#!/nowhere/sh\n", 0o755);
         fs::create_dir_all(place.join("three/tool")).unwrap();
         script(place, "four/tool", "#!/bin/sh\necho four\n", 0o755);
-        let tool = |path: &str| printed(&["tool"], &[("PATH", Some(path))], place);
+        let tool = |path: &str| printed(&["tool"], &[("PATH", path)], place);
         let absolute = place.join("four");
         assert_eq!(tool("one:two:three:four").unwrap(), "four\n", "relative to where it starts");
         assert_eq!(tool(&format!("/nowhere:{}", absolute.display())).unwrap(), "four\n");
@@ -211,9 +202,9 @@ mod tests {
         assert_eq!(tool("").unwrap_err().kind(), io::ErrorKind::NotFound);
         assert_eq!(printed(&["four/tool"], &[], place).unwrap(), "four\n");
         script(place, "here", "#!/bin/sh\necho here\n", 0o755);
-        assert_eq!(printed(&["here"], &[("PATH", Some("/nowhere:"))], place).unwrap(), "here\n");
+        assert_eq!(printed(&["here"], &[("PATH", "/nowhere:")], place).unwrap(), "here\n");
         assert_eq!(printed(&[""], &[], place).unwrap_err().kind(), io::ErrorKind::NotFound);
-        assert_eq!(printed(&["sh", "-c", "echo found"], &[("PATH", None)], place).unwrap(), "found\n");
+        assert_eq!(among(&[], &["sh", "-c", "echo found"], &[], place).unwrap(), "found\n");
     }
 
     /// Signals that came to this process, and were meant for another.
@@ -233,11 +224,11 @@ mod tests {
         }
         let nothing = fs::File::open("/dev/null").unwrap();
         let argv = ["sleep".into(), "100".into()];
-        let inherited = Inherited::new();
+        let surroundings = Surroundings::new();
         for round in 0..300 {
             let started = Start {
                 argv: &argv,
-                environment: Environment::new(&inherited),
+                environment: Environment::new(&surroundings),
                 directory: Path::new("/"),
                 streams: [nothing.as_fd(); 3],
             };
@@ -257,13 +248,13 @@ mod tests {
     #[test]
     fn many_at_once_do_not_get_in_each_others_way() {
         let nothing = fs::File::open("/dev/null").unwrap();
-        let inherited = Inherited::new();
+        let surroundings = Surroundings::new();
         let start = |thread: usize, number: usize| {
             let program = if number.is_multiple_of(3) { "/nowhere/program" } else { "/bin/sh" };
             let argv: [OsString; 3] =
                 [program.into(), "-c".into(), format!("test $MINE = {thread}.{number}").into()];
             let mine = format!("{thread}.{number}");
-            let mut environment = Environment::new(&inherited);
+            let mut environment = Environment::new(&surroundings);
             environment.set("MINE", &mine);
             let streams = [nothing.as_fd(); 3];
             Start { argv: &argv, environment, directory: Path::new("/"), streams }.spawn().unwrap()
@@ -292,7 +283,7 @@ mod tests {
     #[test]
     fn what_cannot_be_started_is_an_error() {
         let failed = |argv: &[&str], value: &str, place: &str| {
-            printed(argv, &[("NAME", Some(value))], Path::new(place)).unwrap_err()
+            printed(argv, &[("NAME", value)], Path::new(place)).unwrap_err()
         };
         assert_eq!(failed(&["true", "a\0b"], "", "/").kind(), io::ErrorKind::InvalidInput);
         assert_eq!(failed(&["true"], "a\0b", "/").kind(), io::ErrorKind::InvalidInput);

@@ -13,8 +13,8 @@ use crate::{
 fn script(mark: &str, script: &str) -> Program {
     Program {
         argv: ["/bin/sh", "-c", script].map(Into::into).to_vec(),
+        surroundings: std::sync::Arc::new(std::env::vars_os().collect()),
         env: vec![("DCD_OUTPUT".into(), mark.into())],
-        unset: Vec::new(),
         directory: std::env::temp_dir(),
     }
 }
