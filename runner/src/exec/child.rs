@@ -3,19 +3,22 @@
 use std::{
     fs::File,
     io,
-    os::fd::{AsFd, BorrowedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    net::unix::pipe,
+    sync::{mpsc, oneshot},
+};
 
 use super::{
     Program,
     end::{end_of, is_shell},
     family::{self, Family},
-    follow::{Following, Output},
+    follow::Following,
     reaper::{self, End, Reaper},
     spawn::{Environment, Start},
 };
@@ -39,7 +42,7 @@ pub struct Processes {
 struct Running {
     family: Family,
     status: oneshot::Receiver<End>,
-    output: Output,
+    output: pipe::Receiver,
 }
 
 impl Processes {
@@ -80,9 +83,12 @@ impl Processes {
     }
 
     fn run(&self, program: &Program) -> io::Result<Running> {
-        let output = Output::new()?;
+        let (read, write) = io::pipe()?;
+        let output = pipe::Receiver::from_owned_fd(OwnedFd::from(read))?;
         // One pipe for both, so that their order is exact.
-        let (pid, status) = self.start(program, [self.nothing.as_fd(), output.end(), output.end()])?;
+        let (pid, status) = self.start(program, [self.nothing.as_fd(), write.as_fd(), write.as_fd()])?;
+        // Our end must close, or the output never ends.
+        drop(write);
         let mark =
             program.env.iter().find(|(name, _)| name == MARK).map(|(name, value)| format!("{name}={value}"));
         Ok(Running { family: Family { first: pid, mark }, status, output })

@@ -16,7 +16,7 @@ use std::{
     },
     ptr::{self, NonNull},
     sync::{
-        Mutex, PoisonError,
+        Mutex, OnceLock, PoisonError,
         atomic::{AtomicI32, Ordering},
     },
 };
@@ -126,22 +126,23 @@ impl Fledgling {
         // SAFETY: it is a box's that was just made.
         let top = unsafe { nest.as_ref() }.stack.top();
         let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
-        let pid = match clone(top, 0, nest) {
-            // An emulator that knows no process with our memory knows `vfork`, which it makes a copy.
+        let pid = match clone(top, waiting(), nest) {
+            // An emulator that knows no process with our memory knows `vfork`, which it may make a copy.
             Err(Errno::INVAL) => clone(top, libc::CLONE_VFORK, nest),
             cloned => cloned,
         };
-        let after = before.thread_set_mask();
-        let fledgling = pid.map(|pid| Fledgling { pid, nest });
-        match fledgling {
-            Ok(fledgling) => after.map(|()| fledgling).map_err(Into::into),
-            Err(error) => {
-                #[allow(unsafe_code, reason = "there is no process that uses it")]
-                // SAFETY: it is a box's that was leaked above.
-                drop(unsafe { Box::from_raw(nest.as_ptr()) });
-                Err(error.into())
-            }
+        if let Ok(pid) = pid {
+            // Whichever of us is first: what is sent to our group is not for it, and who starts it may use its own at once.
+            let _ = rustix::process::setpgid(Some(pid), Some(pid));
         }
+        // A mask that was in use is no wrong one.
+        let _ = before.thread_set_mask();
+        pid.map(|pid| Fledgling { pid, nest }).map_err(|error| {
+            #[allow(unsafe_code, reason = "there is no process that uses it")]
+            // SAFETY: it is a box's that was leaked above.
+            drop(unsafe { Box::from_raw(nest.as_ptr()) });
+            error.into()
+        })
     }
 
     pub(super) fn pid(&self) -> Pid {
@@ -171,6 +172,27 @@ fn clone(top: *mut c_void, more: c_int, nest: NonNull<Nest>) -> Result<Pid, Errn
     Pid::from_raw(pid).filter(|_| pid > 0).ok_or_else(error)
 }
 
+/// Whether to wait until the process is its program, as `vfork` does: where code is translated, it is not known that the
+/// translator lets two processes use one memory at the same time. One refuses it, Apple's says nothing of it.
+fn waiting() -> c_int {
+    static WAITING: OnceLock<c_int> = OnceLock::new();
+    *WAITING.get_or_init(|| if is_translated() { libc::CLONE_VFORK } else { 0 })
+}
+
+/// Whether the processor is the one that Apple's translator shows.
+#[cfg(target_arch = "x86_64")]
+fn is_translated() -> bool {
+    let leaves = 0x8000_0002..=0x8000_0004_u32;
+    let words =
+        leaves.map(std::arch::x86_64::__cpuid).flat_map(|leaf| [leaf.eax, leaf.ebx, leaf.ecx, leaf.edx]);
+    words.flat_map(u32::to_le_bytes).collect::<Vec<_>>().starts_with(b"VirtualApple")
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn is_translated() -> bool {
+    false
+}
+
 /// In the new process.
 extern "C" fn leave(nest: *mut c_void) -> c_int {
     #[allow(unsafe_code, reason = "the argument of the call above")]
@@ -197,14 +219,14 @@ impl Plan {
                 }
             }
         }
-        let changed = call(libc::SYS_chdir, [self.directory.as_ptr().addr(), 0, 0, 0]);
+        let changed = call(libc::SYS_chdir, [self.directory.as_ptr().expose_provenance(), 0, 0, 0]);
         if changed < 0 {
             return errno(changed);
         }
         forget_handlers();
         let nothing = 0_u64;
         let set = libc::SIG_SETMASK.cast_unsigned() as usize;
-        call(libc::SYS_rt_sigprocmask, [set, (&raw const nothing).addr(), 0, SET]);
+        call(libc::SYS_rt_sigprocmask, [set, (&raw const nothing).expose_provenance(), 0, SET]);
         self.execute()
     }
 
@@ -216,8 +238,8 @@ impl Plan {
                 break;
             }
             let [arguments, variables] =
-                [&self.arguments, &self.variables].map(|texts| texts.pointers.as_ptr().addr());
-            match errno(call(libc::SYS_execve, [file.addr(), arguments, variables, 0])) {
+                [&self.arguments, &self.variables].map(|texts| texts.pointers.as_ptr().expose_provenance());
+            match errno(call(libc::SYS_execve, [file.expose_provenance(), arguments, variables, 0])) {
                 libc::ENOENT | libc::ENOTDIR => {}
                 libc::EACCES => refused = libc::EACCES,
                 other => return other,
@@ -234,9 +256,9 @@ fn forget_handlers() {
     for signal in SIGNALS {
         let mut now = usual;
         let number = signal.cast_unsigned() as usize;
-        call(libc::SYS_rt_sigaction, [number, 0, (&raw mut now).addr(), SET]);
+        call(libc::SYS_rt_sigaction, [number, 0, (&raw mut now).expose_provenance(), SET]);
         if now[0] != libc::SIG_DFL && (now[0] != libc::SIG_IGN || signal == libc::SIGPIPE) {
-            call(libc::SYS_rt_sigaction, [number, (&raw const usual).addr(), 0, SET]);
+            call(libc::SYS_rt_sigaction, [number, (&raw const usual).expose_provenance(), 0, SET]);
         }
     }
 }

@@ -2,16 +2,10 @@
 
 use std::{
     collections::HashSet,
-    io::{self, PipeWriter},
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
     time::{Duration, Instant},
 };
 
-use rustix::{
-    event::{PollFd, PollFlags, Timespec},
-    fs::OFlags,
-    process::{Pid, Signal},
-};
+use rustix::process::{Pid, Signal};
 use tokio::{
     io::AsyncReadExt,
     net::unix::pipe,
@@ -37,15 +31,6 @@ const LOOK: Duration = Duration::from_millis(20);
 const PIPE_SIZE: usize = 256 << 10;
 /// How many of the processes that a step left behind are named.
 const NAMED: usize = 3;
-
-/// The pipe that takes what a process prints.
-///
-/// Our own copy of the process's end stays open until the process was collected: without it the system would wake us for the
-/// end of the output and, a moment later, again for that of the process.
-pub(super) struct Output {
-    read: pipe::Receiver,
-    write: PipeWriter,
-}
 
 /// A process under way.
 pub(super) struct Following<'a> {
@@ -94,7 +79,7 @@ impl<'a> Following<'a> {
     pub(super) async fn finish(
         &mut self,
         status: oneshot::Receiver<End>,
-        output: Output,
+        output: pipe::Receiver,
     ) -> (Option<End>, bool) {
         let (status, left) = self.follow(status, output).await;
         let leaked = left.is_some();
@@ -110,9 +95,8 @@ impl<'a> Following<'a> {
     async fn follow(
         &mut self,
         mut ended: oneshot::Receiver<End>,
-        Output { read: mut output, write }: Output,
+        mut output: pipe::Receiver,
     ) -> (Option<End>, Option<pipe::Receiver>) {
-        let mut ours = Some(write);
         let mut pieces = Pieces::default();
         let mut status = None;
         // What the pipe still held when the process ended: that much is the step's, however long it takes to keep.
@@ -137,9 +121,7 @@ impl<'a> Following<'a> {
                     status = end.ok();
                     self.collected = true;
                     self.look = self.stopped.then(Instant::now);
-                    drop(ours.take());
-                    open = !is_over(&output);
-                    owed = if open { rustix::io::ioctl_fionread(&output).unwrap_or(0) } else { 0 };
+                    owed = rustix::io::ioctl_fionread(&output).unwrap_or(0);
                     None
                 }
                 () = at(self.look) => {
@@ -244,31 +226,6 @@ impl<'a> Following<'a> {
             let log = StepLog { level: "warn".to_owned(), message, fields: Vec::new() };
             self.say(StepContent::Log(log)).await;
         }
-    }
-}
-
-/// Whether all of the output was read, and nobody can write any more.
-fn is_over(output: &pipe::Receiver) -> bool {
-    let mut look = [PollFd::new(output, PollFlags::IN)];
-    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-    rustix::event::poll(&mut look, Some(&at_once)).is_ok() && look[0].revents() == PollFlags::HUP
-}
-
-/// A pipe that a process writes to.
-pub(super) fn read_here() -> io::Result<(pipe::Receiver, PipeWriter)> {
-    let (read, write) = io::pipe()?;
-    rustix::fs::fcntl_setfl(&read, OFlags::NONBLOCK)?;
-    Ok((pipe::Receiver::from_owned_fd_unchecked(OwnedFd::from(read))?, write))
-}
-
-impl Output {
-    pub(super) fn new() -> io::Result<Self> {
-        read_here().map(|(read, write)| Output { read, write })
-    }
-
-    /// The process's end.
-    pub(super) fn end(&self) -> BorrowedFd<'_> {
-        self.write.as_fd()
     }
 }
 

@@ -21,7 +21,7 @@ use tokio::{
 use super::{
     Processes, Program, Surroundings,
     family::Family,
-    follow::{Following, Output, at, discard, read_here},
+    follow::{Following, at, discard},
     output::Pieces,
     reaper::End,
     spawn::{Environment, Start},
@@ -114,18 +114,18 @@ struct Started {
     pid: Pid,
     status: oneshot::Receiver<End>,
     /// What is not captured; of stdout and stderr in their order.
-    output: Output,
+    output: pipe::Receiver,
     stdin: Option<pipe::Sender>,
     stdout: Option<pipe::Receiver>,
     stderr: Option<pipe::Receiver>,
 }
 
 fn start(processes: &Processes, launch: &Launch, mark: &str) -> io::Result<Started> {
-    let output = Output::new()?;
+    let (output, write) = read_here()?;
     let captured = |wanted: bool| wanted.then(read_here).transpose();
     let (out, err) = (captured(launch.stdout)?, captured(launch.stderr)?);
     let input = (!launch.stdin.is_empty()).then(written_here).transpose()?;
-    let other = output.end();
+    let other = write.as_fd();
     let stdin = input.as_ref().map_or(processes.nothing.as_fd(), |(read, _)| read.as_fd());
     let mut environment = Environment::new(&NOTHING);
     for (name, value) in &launch.env {
@@ -146,6 +146,12 @@ fn start(processes: &Processes, launch: &Launch, mark: &str) -> io::Result<Start
         stdout: out.map(|(read, _)| read),
         stderr: err.map(|(read, _)| read),
     })
+}
+
+/// A pipe that a program writes to.
+fn read_here() -> io::Result<(pipe::Receiver, PipeWriter)> {
+    let (read, write) = io::pipe()?;
+    Ok((pipe::Receiver::from_owned_fd(OwnedFd::from(read))?, write))
 }
 
 /// A pipe that a program reads from.

@@ -79,8 +79,6 @@ pub async fn run(
     io::stderr().write_all(&words)?;
     let opened = Instant::now();
     let (pid, mut ended) = start(processes, program)?;
-    // It makes the group itself, but maybe not yet.
-    let _ = rustix::process::setpgid(Some(pid), Some(pid));
     unhalted(|| rustix::termios::tcsetpgrp(io::stdin(), pid))?;
     // It may have looked at the terminal before that was its own, and halted.
     let _ = rustix::process::kill_process_group(pid, Signal::CONT);

@@ -53,11 +53,15 @@ struct Folder {
     name: String,
     /// Held open, as above.
     directory: OwnedFd,
+    /// It as it was made, with nothing but its files.
+    made: Made,
+    /// When something in it was last made, deleted or renamed.
+    changed: Moment,
     /// Those of [`FILES`], as they were made.
     files: [Made; 2],
 }
 
-/// A file as it was made.
+/// A file or directory as it was made.
 #[derive(PartialEq, Eq)]
 struct Made {
     inode: u64,
@@ -113,23 +117,34 @@ impl Products {
             Ok(stat) => stat,
             Err(_) => self.file(&folder.directory, OUTPUT)?,
         };
-        Ok((stat.st_mtime, stat.st_mtime_nsec))
+        Ok(changed(&stat))
     }
 
     fn create(&self, name: String) -> Result<Folder, Errno> {
         let make = || rustix::fs::mkdirat(&self.place.directory, &name, Mode::from_raw_mode(0o777));
         match make() {
             Err(Errno::EXIST) => {
-                self.place.remove(&name, &self.place.open(&name)?);
+                match self.place.open(&name) {
+                    Ok(directory) => self.place.remove(&name, &directory),
+                    Err(_) => rustix::fs::unlinkat(&self.place.directory, &name, AtFlags::empty())?,
+                }
                 make()?;
             }
             made => made?,
         }
         let directory = self.place.open(&name)?;
         self.owner.give_open(&directory);
-        let made = |file| self.file(&directory, file).map(|stat| Made::of(&stat));
-        let files = [made(OUTPUT)?, made(SUMMARY)?];
-        Ok(Folder { name, directory, files })
+        let make = |file| self.file(&directory, file).map(|stat| Made::of(&stat));
+        let fill = || Ok(([make(OUTPUT)?, make(SUMMARY)?], rustix::fs::fstat(&directory)?));
+        match fill() {
+            Ok((files, stat)) => {
+                Ok(Folder { name, made: Made::of(&stat), changed: changed(&stat), directory, files })
+            }
+            Err(error) => {
+                self.place.remove(&name, &directory);
+                Err(error)
+            }
+        }
     }
 
     /// A new file.
@@ -172,17 +187,19 @@ impl Place {
         rustix::fs::openat(&self.directory, name, flags, Mode::empty())
     }
 
-    /// Gives a spare folder its new name, and then looks whether its files are still those that were made, and as they were
-    /// made: who knows only their old names can do nothing to them any more.
+    /// Gives a spare folder its new name, and then looks whether it and its files are still those that were made, and as they
+    /// were made: who knows only their old paths can do nothing to them any more.
     fn rename(&self, spare: Folder, name: &str) -> Option<Folder> {
         let moved = rustix::fs::renameat(&self.directory, &spare.name, &self.directory, name);
         let is_as_made = |(file, made): (&str, &Made)| {
-            let stat =
-                rustix::fs::statat(&self.directory, format!("{name}/{file}"), AtFlags::SYMLINK_NOFOLLOW);
+            let stat = spare.stat(file);
             stat.is_ok_and(|stat| Made::of(&stat) == *made && stat.st_size == 0 && stat.st_nlink == 1)
         };
         if moved.is_ok() {
-            if FILES.into_iter().zip(&spare.files).all(is_as_made) {
+            let stat = rustix::fs::statat(&self.directory, name, AtFlags::SYMLINK_NOFOLLOW);
+            let is_it =
+                stat.is_ok_and(|stat| Made::of(&stat) == spare.made && changed(&stat) == spare.changed);
+            if is_it && FILES.into_iter().zip(&spare.files).all(is_as_made) {
                 return Some(Folder { name: name.to_owned(), ..spare });
             }
             // What somebody put there instead is not in the way of the new one.
@@ -233,6 +250,10 @@ impl Folder {
         file.take(LIMIT as u64 + 1).read_to_end(&mut bytes).map_err(Unreadable::Io)?;
         Ok(bytes)
     }
+}
+
+fn changed(stat: &Stat) -> Moment {
+    (stat.st_mtime, stat.st_mtime_nsec)
 }
 
 impl Made {

@@ -255,76 +255,119 @@ async fn collecting_can_be_stopped_while_nobody_listens() {
     }
 }
 
-/// Something that is done to an attempt's files when it has ended.
-type Harm<'a> = &'a dyn Fn(&[PathBuf; 2]);
+/// What is in a build's directory.
+fn names(build: &Path) -> Vec<String> {
+    let names = fs::read_dir(build).unwrap();
+    let mut names: Vec<_> = names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+fn paths(handover: &Handover) -> [PathBuf; 2] {
+    handover.env().map(|(_, path)| PathBuf::from(path))
+}
+
+/// An attempt that does nothing; where its files were.
+fn idle(products: &Products, step: usize) -> [PathBuf; 2] {
+    let mut handover = products.begin(step, 1, false).unwrap();
+    handover.take(&mut StepEnd::new(Outcome::Success));
+    paths(&handover)
+}
 
 #[test]
 fn only_files_that_nobody_touched_are_used_again() {
     let build = tempfile::tempdir().unwrap();
+    let names = || names(build.path());
     let products = Products::at(build.path(), Owner::of(build.path())).unwrap();
-    let names = || {
-        let names = fs::read_dir(build.path()).unwrap();
-        let mut names: Vec<_> =
-            names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
-    };
-    let paths = |handover: &Handover| handover.env().map(|(_, path)| PathBuf::from(path));
-    let inodes = |paths: &[PathBuf; 2]| paths.clone().map(|path| fs::metadata(path).unwrap().ino());
+    let inodes = |handover: &Handover| paths(handover).map(|path| fs::metadata(path).unwrap().ino());
     let handover = products.begin(0, 1, true).unwrap();
-    let first = inodes(&paths(&handover));
+    let first = inodes(&handover);
     drop(handover);
     assert_eq!(names(), ["attempt-0-1"], "it waits");
     let mut handover = products.begin(1, 1, true).unwrap();
-    assert_eq!(
-        (names(), inodes(&paths(&handover))),
-        (vec!["attempt-1-1".to_owned()], first),
-        "under a new name"
-    );
+    assert_eq!((names(), inodes(&handover)), (vec!["attempt-1-1".to_owned()], first), "under a new name");
     fs::write(&paths(&handover)[0], "a=1\n").unwrap();
     handover.take(&mut StepEnd::new(Outcome::Success));
     drop(handover);
     assert_eq!(names(), [""; 0], "there is something in it");
-    // What is done to the files after that is seen when they are to be used.
-    let harms: [Harm<'_>; 5] = [
-        &|[output, _]| fs::write(output, "a=1\n").unwrap(),
-        &|[_, summary]| fs::remove_file(summary).unwrap(),
-        &|[output, summary]| fs::rename(output, summary).unwrap(),
-        &|[output, _]| fs::hard_link(output, build.path().join("link")).unwrap(),
-        &|[output, _]| fs::set_permissions(output, PermissionsExt::from_mode(0o400)).unwrap(),
-    ];
-    for (step, harm) in harms.into_iter().enumerate() {
-        let mut handover = products.begin(step, 2, false).unwrap();
-        let old = paths(&handover);
-        handover.take(&mut StepEnd::new(Outcome::Success));
-        drop(handover);
-        harm(&old);
-        let mut handover = products.begin(step, 3, false).unwrap();
-        assert!(!old[0].exists() && !old[1].exists());
-        for path in paths(&handover) {
-            assert!(!fs::metadata(path).unwrap().permissions().readonly());
-        }
-        let mut end = StepEnd::new(Outcome::Success);
-        assert_eq!((handover.take(&mut end), end), (Vec::new(), StepEnd::new(Outcome::Success)));
-        end = StepEnd { leaked: true, ..StepEnd::new(Outcome::Success) };
-        handover.take(&mut end);
-        drop(handover);
-        assert!(!names().iter().any(|name| name.starts_with("attempt")), "somebody may still write to them");
-    }
-    fs::remove_file(build.path().join("link")).unwrap();
-    // What is put in the folder's place is not in the way, and stays.
-    let handover = products.begin(0, 4, true).unwrap();
-    let old = paths(&handover);
+    let mut handover = products.begin(2, 1, true).unwrap();
+    handover.take(&mut StepEnd { leaked: true, ..StepEnd::new(Outcome::Success) });
     drop(handover);
-    let folder = old[0].parent().unwrap();
-    fs::rename(folder, build.path().join("moved")).unwrap();
-    fs::create_dir(folder).unwrap();
-    fs::write(&old[0], "a=1\n").unwrap();
-    drop(products.begin(0, 5, true).unwrap());
-    assert_eq!(names(), ["attempt-0-4", "attempt-0-5", "moved"]);
-    fs::remove_dir_all(folder).unwrap();
-    fs::remove_dir(build.path().join("moved")).unwrap();
+    assert_eq!(names(), [""; 0], "somebody may still write to them");
     drop(products.begin(3, 1, true).unwrap());
     drop(products);
     assert_eq!(names(), [""; 0], "the build is over");
+}
+
+/// Something that is done to an attempt's files when it has ended.
+type Harm<'a> = &'a dyn Fn(&[PathBuf; 2]);
+
+#[test]
+fn what_is_done_to_files_later_is_seen_when_they_are_to_be_used() {
+    let build = tempfile::tempdir().unwrap();
+    let products = Products::at(build.path(), Owner::of(build.path())).unwrap();
+    let aside = |name: &str| build.path().join(name);
+    let harms: [Harm<'_>; 8] = [
+        &|[output, _]| fs::write(output, "a=1\n").unwrap(),
+        &|[_, summary]| fs::remove_file(summary).unwrap(),
+        &|[output, summary]| fs::rename(output, summary).unwrap(),
+        &|[output, _]| fs::hard_link(output, aside("hard")).unwrap(),
+        &|[output, _]| fs::set_permissions(output, PermissionsExt::from_mode(0o400)).unwrap(),
+        &|[output, _]| fs::write(output.with_extension("tmp"), "").unwrap(),
+        &|[output, _]| {
+            fs::set_permissions(output.parent().unwrap(), PermissionsExt::from_mode(0o700)).unwrap();
+        },
+        &|[output, _]| {
+            fs::rename(output.parent().unwrap(), aside("linked")).unwrap();
+            symlink("linked", output.parent().unwrap()).unwrap();
+        },
+    ];
+    for (step, harm) in harms.into_iter().enumerate() {
+        let old = idle(&products, step);
+        // The clock that files get their times from goes in steps of up to 10 ms.
+        std::thread::sleep(Duration::from_millis(30));
+        harm(&old);
+        let mut handover = products.begin(step, 2, false).unwrap();
+        assert!(!old[0].exists() && !old[1].exists(), "harm {step}");
+        for path in paths(&handover) {
+            let metadata = fs::metadata(&path).unwrap();
+            assert!(
+                metadata.len() == 0 && metadata.nlink() == 1 && metadata.mode() & 0o200 != 0,
+                "harm {step}"
+            );
+            assert!(fs::read_dir(path.parent().unwrap()).unwrap().count() == 2, "harm {step}");
+        }
+        let mut end = StepEnd { leaked: true, ..StepEnd::new(Outcome::Success) };
+        assert_eq!((handover.take(&mut end), end.outputs.len()), (Vec::new(), 0));
+    }
+    // The step's own file, and the link: all else is gone.
+    assert_eq!(names(build.path()), ["attempt-5-1", "attempt-7-1", "hard", "linked"]);
+}
+
+#[test]
+fn what_is_put_in_a_folders_place_is_not_in_the_way() {
+    let build = tempfile::tempdir().unwrap();
+    let products = Products::at(build.path(), Owner::of(build.path())).unwrap();
+    let old = idle(&products, 0);
+    let (folder, moved) = (old[0].parent().unwrap(), build.path().join("moved"));
+    fs::rename(folder, &moved).unwrap();
+    fs::create_dir(folder).unwrap();
+    for file in ["output", "summary"] {
+        fs::rename(moved.join(file), folder.join(file)).unwrap();
+    }
+    let mut handover = products.begin(0, 2, false).unwrap();
+    fs::write(&paths(&handover)[0], "a=1\n").unwrap();
+    let mut end = StepEnd::new(Outcome::Success);
+    assert_eq!((handover.take(&mut end), end.outputs.len()), (Vec::new(), 1));
+    drop(handover);
+    assert_eq!(names(build.path()), ["attempt-0-1", "moved"]);
+    // A name that is taken, by a file or by a link, is made free.
+    fs::write(build.path().join("attempt-1-1"), "").unwrap();
+    symlink("moved", build.path().join("attempt-2-1")).unwrap();
+    for step in [1, 2] {
+        let handover = products.begin(step, 1, false).unwrap();
+        assert!(paths(&handover).iter().all(|path| path.exists()));
+        std::mem::forget(handover);
+    }
+    assert_eq!(fs::read_dir(moved).unwrap().count(), 0);
 }
