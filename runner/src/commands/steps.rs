@@ -155,8 +155,7 @@ impl Environment {
         Ok(Program::new(command, self.surroundings.clone(), env, directory))
     }
 
-    /// What a process of the step gets on top of its surroundings, and of what all steps get: what the file says wins (it
-    /// cannot say `DCD_…`).
+    /// What a process of the step gets on top of what all get. What the file says wins over that (it cannot say `DCD_…`).
     fn step_env(
         &self,
         step: &Step,

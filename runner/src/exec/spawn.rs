@@ -1,8 +1,8 @@
 //! Starting a process.
 //!
-//! The usual ways make us wait until the new process runs its program, for longer than all else that a step costs us; and
-//! the standard library's copies all variables of its environment for each. Here the process prepares itself, while we go on;
-//! what it could not do is known when it has been collected.
+//! The usual ways make us wait until the new process runs its program, nearly as long as all else takes us that a step needs;
+//! and the standard library's copies all variables of its environment for each. Here the process prepares itself, while we go
+//! on; what it could not do is known when it has been collected.
 
 use std::{
     collections::BTreeMap,
