@@ -84,7 +84,8 @@ impl Processes {
 
     fn run(&self, program: &Program) -> io::Result<Running> {
         let (read, write) = io::pipe()?;
-        let output = pipe::Receiver::from_owned_fd(OwnedFd::from(read))?;
+        rustix::io::ioctl_fionbio(&read, true)?;
+        let output = pipe::Receiver::from_owned_fd_unchecked(OwnedFd::from(read))?;
         // One pipe for both, so that their order is exact.
         let (pid, status) = self.start(program, [self.nothing.as_fd(), write.as_fd(), write.as_fd()])?;
         // Our end must close, or the output never ends.

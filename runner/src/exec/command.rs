@@ -2,17 +2,26 @@
 
 use std::{
     collections::BTreeMap,
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     io,
-    os::unix::fs::PermissionsExt,
+    os::unix::{ffi::OsStrExt, fs::PermissionsExt},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
+use super::fledgling::{self, Texts};
 use crate::{event::Problem, pipeline::Command};
 
-/// Variables that many processes get: a name, and the value that follows it.
-pub type Surroundings = BTreeMap<OsString, OsString>;
+/// Variables that many processes get, made ready for them once.
+#[derive(Debug, Default)]
+pub struct Surroundings {
+    /// Of each name the number of its text.
+    places: BTreeMap<OsString, usize>,
+    /// As `NAME=value`.
+    texts: Texts,
+    /// One of them is nothing that a process can have.
+    is_wrong: bool,
+}
 
 /// A process to start.
 #[derive(Clone, Debug)]
@@ -25,6 +34,32 @@ pub struct Program {
     pub env: Vec<(String, String)>,
     /// Where it starts; absolute.
     pub directory: PathBuf,
+}
+
+impl FromIterator<(OsString, OsString)> for Surroundings {
+    /// The last value that a variable is given is the one that it has.
+    fn from_iter<T: IntoIterator<Item = (OsString, OsString)>>(variables: T) -> Self {
+        let variables: BTreeMap<_, _> = variables.into_iter().collect();
+        let mut texts = Texts::room_for(variables.len());
+        let is_wrong = variables.iter().any(|(name, value)| texts.push_variable(name, value).is_err());
+        Surroundings { places: variables.into_keys().zip(0..).collect(), texts, is_wrong }
+    }
+}
+
+impl Surroundings {
+    pub(super) fn get(&self, name: &OsStr) -> Option<&OsStr> {
+        let text = self.texts.get(self.place(name)?)?;
+        text.get(name.len() + 1..).map(OsStr::from_bytes)
+    }
+
+    /// Which of the [texts](Self::texts) a variable has.
+    pub(super) fn place(&self, name: &OsStr) -> Option<usize> {
+        self.places.get(name).copied()
+    }
+
+    pub(super) fn texts(&self) -> io::Result<&Texts> {
+        if self.is_wrong { Err(fledgling::nul()) } else { Ok(&self.texts) }
+    }
 }
 
 impl Program {

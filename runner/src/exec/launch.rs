@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use super::{
-    Processes, Program, Surroundings,
+    Processes, Program,
     family::Family,
     follow::{Following, at, discard},
     output::Pieces,
@@ -40,8 +40,6 @@ const MARK: &str = "DCD_PROGRAM";
 const LEAK_WAIT: Duration = Duration::from_millis(500);
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
-/// A program gets no variables of ours.
-static NOTHING: Surroundings = Surroundings::new();
 
 /// What was captured of a stream.
 #[derive(Default)]
@@ -127,7 +125,9 @@ fn start(processes: &Processes, launch: &Launch, mark: &str) -> io::Result<Start
     let input = (!launch.stdin.is_empty()).then(written_here).transpose()?;
     let other = write.as_fd();
     let stdin = input.as_ref().map_or(processes.nothing.as_fd(), |(read, _)| read.as_fd());
-    let mut environment = Environment::new(&NOTHING);
+    // A program gets no variables of ours.
+    let surroundings = Arc::default();
+    let mut environment = Environment::new(&surroundings);
     for (name, value) in &launch.env {
         environment.set(name, value);
     }

@@ -7,15 +7,19 @@
 use std::{
     collections::HashMap,
     io,
+    os::fd::OwnedFd,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use nix::libc;
 use rustix::{
+    event::EventfdFlags,
     io::Errno,
     process::{Pid, WaitId, WaitIdOptions, WaitOptions, WaitStatus},
 };
+use signal_hook_registry::SigId;
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    io::{Interest, unix::AsyncFd},
     sync::oneshot,
 };
 
@@ -38,10 +42,10 @@ impl Reaper {
         // Refused only by kernels of long ago; what leaves its step's group then outlives the build.
         let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
         let reaper = Reaper::default();
-        let mut ended = signal(SignalKind::child())?;
+        let bell = Bell::hang()?;
         let collector = reaper.clone();
         tokio::spawn(async move {
-            while ended.recv().await.is_some() {
+            while bell.rung().await.is_ok() {
                 collector.collect();
             }
         });
@@ -85,6 +89,48 @@ impl Reaper {
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Rings when a child ended. The runtime's own stream of signals is told of each by a socket, which takes three calls to the
+/// system for the one of an event.
+struct Bell {
+    event: AsyncFd<Arc<OwnedFd>>,
+    handler: SigId,
+}
+
+impl Bell {
+    fn hang() -> io::Result<Self> {
+        let event = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let event = Arc::new(event);
+        let ringer = event.clone();
+        let ring = move || {
+            // Refused only to what was rung more often than can be counted.
+            let _ = rustix::io::write(&*ringer, &1_u64.to_ne_bytes());
+        };
+        #[allow(unsafe_code, reason = "no crate knows what the two may be given")]
+        // SAFETY: the event is the same and open as long as it is owned. A handler of signals may ask the system to write, and
+        // this one leaves no error in the memory of the thread.
+        let (event, handler) = unsafe {
+            let event = AsyncFd::register_with_interest(event, Interest::READABLE)?;
+            (event, signal_hook_registry::register(libc::SIGCHLD, ring)?)
+        };
+        Ok(Bell { event, handler })
+    }
+
+    /// Waits until it rang, once or more often, since the last time.
+    async fn rung(&self) -> io::Result<()> {
+        // Before it is read: what rings after that is for the next time.
+        self.event.readable().await?.clear_ready();
+        // There is nothing when that time has seen it already.
+        let _ = rustix::io::read(self.event.get_ref(), &mut [0; 8]);
+        Ok(())
+    }
+}
+
+impl Drop for Bell {
+    fn drop(&mut self) {
+        signal_hook_registry::unregister(self.handler);
     }
 }
 

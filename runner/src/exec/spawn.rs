@@ -13,11 +13,12 @@ use std::{
         unix::ffi::OsStrExt,
     },
     path::Path,
+    sync::Arc,
 };
 
 use super::{
     command::Surroundings,
-    fledgling::{Fledgling, Plan, Texts},
+    fledgling::{Fledgling, Plan, Pointers, Texts},
 };
 
 /// Where programs are looked for when there is no `PATH`.
@@ -36,12 +37,12 @@ pub(super) struct Start<'a> {
 
 /// The variables of a process: those that it gets with others, and its own.
 pub(super) struct Environment<'a> {
-    surroundings: &'a Surroundings,
+    surroundings: &'a Arc<Surroundings>,
     own: BTreeMap<&'a OsStr, &'a OsStr>,
 }
 
 impl<'a> Environment<'a> {
-    pub(super) fn new(surroundings: &'a Surroundings) -> Self {
+    pub(super) fn new(surroundings: &'a Arc<Surroundings>) -> Self {
         Environment { surroundings, own: BTreeMap::new() }
     }
 
@@ -56,18 +57,17 @@ impl<'a> Environment<'a> {
 
     fn get(&self, name: &str) -> Option<&OsStr> {
         let name = OsStr::new(name);
-        self.own.get(name).copied().or_else(|| self.surroundings.get(name).map(OsString::as_os_str))
+        self.own.get(name).copied().or_else(|| self.surroundings.get(name))
     }
 
     /// All of them.
-    fn texts(&self) -> io::Result<Texts> {
-        let mut texts = Texts::room_for(self.surroundings.len() + self.own.len());
-        let others = self.surroundings.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()));
-        let others = others.filter(|(name, _)| !self.own.contains_key(name));
-        for (name, value) in others.chain(self.own.iter().map(|(name, value)| (*name, *value))) {
-            texts.push(&[name.as_bytes(), b"=", value.as_bytes()])?;
+    fn pointers(&self) -> io::Result<Pointers> {
+        let mut own = Texts::room_for(self.own.len());
+        for (name, value) in &self.own {
+            own.push_variable(name, value)?;
         }
-        Ok(texts)
+        let places = self.own.keys().map(|name| self.surroundings.place(name));
+        own.pointers_among(self.surroundings, places)
     }
 }
 
@@ -80,7 +80,7 @@ impl Start<'_> {
         Fledgling::start(Plan {
             files: self.files()?.pointers(),
             arguments: arguments.pointers(),
-            variables: self.environment.texts()?.pointers(),
+            variables: self.environment.pointers()?,
             directory: CString::new(self.directory.as_os_str().as_bytes())?,
             streams: self.streams.map(|stream| stream.as_raw_fd()),
         })
@@ -132,7 +132,7 @@ mod tests {
         variables: &[(&str, &str)],
         directory: &Path,
     ) -> io::Result<String> {
-        let surroundings = around.iter().map(|(name, value)| (name.into(), value.into())).collect();
+        let surroundings = Arc::new(around.iter().map(|(name, value)| (name.into(), value.into())).collect());
         let mut environment = Environment::new(&surroundings);
         for (name, value) in variables {
             environment.set(name, value);
@@ -220,11 +220,11 @@ mod tests {
         #[allow(unsafe_code, reason = "a handler may do little")]
         // SAFETY: this one adds to a number.
         unsafe {
-            nix::sys::signal::sigaction(nix::sys::signal::Signal::SIGUSR2, &handler).unwrap();
+            nix::sys::signal::sigaction(nix::sys::signal::Signal::SIGHUP, &handler).unwrap();
         }
         let nothing = fs::File::open("/dev/null").unwrap();
         let argv = ["sleep".into(), "100".into()];
-        let surroundings = Surroundings::new();
+        let surroundings = Arc::default();
         for round in 0..300 {
             let started = Start {
                 argv: &argv,
@@ -236,11 +236,11 @@ mod tests {
             for _ in 0..round * 10 {
                 std::hint::spin_loop();
             }
-            rustix::process::kill_process(started.pid(), rustix::process::Signal::USR2).unwrap();
+            rustix::process::kill_process(started.pid(), rustix::process::Signal::HUP).unwrap();
             let collected =
                 rustix::process::waitpid(Some(started.pid()), rustix::process::WaitOptions::empty());
             let status = started.ended(collected.unwrap().unwrap().1).unwrap();
-            assert_eq!(status.terminating_signal(), Some(libc::SIGUSR2));
+            assert_eq!(status.terminating_signal(), Some(libc::SIGHUP));
         }
         assert_eq!(MISSENT.load(Ordering::Relaxed), 0);
     }
@@ -248,7 +248,7 @@ mod tests {
     #[test]
     fn many_at_once_do_not_get_in_each_others_way() {
         let nothing = fs::File::open("/dev/null").unwrap();
-        let surroundings = Surroundings::new();
+        let surroundings = Arc::default();
         let start = |thread: usize, number: usize| {
             let program = if number.is_multiple_of(3) { "/nowhere/program" } else { "/bin/sh" };
             let argv: [OsString; 3] =

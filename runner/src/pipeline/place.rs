@@ -101,6 +101,9 @@ impl Placer<'_, '_> {
     /// The steps from `start` on.
     fn group(&self, start: usize) -> Group {
         let steps = start..self.steps.len();
+        if steps.len() == 1 {
+            return Group { last: vec![start], steps };
+        }
         let needs = self.steps[steps.clone()].iter().flat_map(|step| &step.needs);
         let needed: HashSet<_> = needs.copied().collect();
         Group { last: steps.clone().filter(|step| !needed.contains(step)).collect(), steps }
@@ -115,7 +118,7 @@ impl Placer<'_, '_> {
                 Body::Step { step, reads } => self.step(step, reads, element, cell, &needs, local),
                 Body::File(used) => self.used(used, element, cell, &needs, local),
             };
-            if element.name.is_some() {
+            if element.name.is_some() && !cell.suffix.is_empty() {
                 local.names.insert(element.cell_name(cell), group);
             }
         }

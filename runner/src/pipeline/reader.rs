@@ -1,6 +1,6 @@
 //! Reading a JSON syntax tree by hand: each helper reports what is wrong and goes on, so that one run shows all errors.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map::Entry};
 
 use jsonc_parser::{
     ast::{Array, Object, ObjectProp, Value},
@@ -17,6 +17,11 @@ use super::{
 /// Where expressions may stand, for those who write one elsewhere.
 pub(super) const WHERE_EXPRESSIONS: &str =
     "expressions can stand in `if`, `env`, `with`, `workdir`, `outputs`, `reports` and `lock`";
+
+/// How an expression in a string begins.
+const EXPRESSION: &str = "${{";
+/// How many keys are few.
+const FEW: usize = 16;
 
 /// What an object may hold. The reader and the JSON Schema both go by it.
 pub(super) struct Keys {
@@ -155,11 +160,23 @@ impl<'t> Reader<'t> {
 
     /// An object's keys as they stand, each once; reports those written twice.
     pub(super) fn entries<'a>(&mut self, object: &'a Object<'a>) -> Vec<(&'a str, Span, &'a Value<'a>)> {
-        let mut first: HashMap<&str, Span> = HashMap::with_capacity(object.properties.len());
-        let mut entries = Vec::with_capacity(object.properties.len());
+        let count = object.properties.len();
+        let mut entries: Vec<(&str, Span, &Value<'_>)> = Vec::with_capacity(count);
+        // A few keys, as a step has, are compared faster than they are hashed.
+        let mut places = (count > FEW).then(|| HashMap::with_capacity(count));
         for ObjectProp { name, value, .. } in &object.properties {
             let (key, at) = (name.as_str(), self.span(name));
-            if let Some(earlier) = first.get(key) {
+            let earlier = match &mut places {
+                Some(places) => match places.entry(key) {
+                    Entry::Occupied(place) => entries.get(*place.get()),
+                    Entry::Vacant(place) => {
+                        place.insert(entries.len());
+                        None
+                    }
+                },
+                None => entries.iter().find(|(earlier, ..)| *earlier == key),
+            };
+            if let Some((_, earlier, _)) = earlier {
                 let diagnostic =
                     Diagnostic::new(at, format!("the key `{}` is written twice", printable(key)))
                         .label("again here")
@@ -167,7 +184,6 @@ impl<'t> Reader<'t> {
                         .help("keep one of them");
                 self.report(diagnostic);
             } else {
-                first.insert(key, at.clone());
                 entries.push((key, at, value));
             }
         }
@@ -217,24 +233,26 @@ impl<'t> Reader<'t> {
         expected: Expected<'_>,
     ) -> Option<Spanned<String>> {
         let string = self.string(value, expected)?;
+        if !string.value.contains(EXPRESSION) {
+            return Some(string);
+        }
         let help = format!("write the value itself; {WHERE_EXPRESSIONS}");
-        let refused = self.refuse_expression(&string.value, &string.span, &help);
-        (!refused).then_some(string)
+        self.refuse_expression(&string.value, &string.span, &help);
+        None
     }
 
     /// Reports an `${{ … }}` in a string, if there is one; `span` is the string's with its quotes.
-    pub(super) fn refuse_expression(&mut self, string: &str, span: &Span, help: &str) -> bool {
-        if !string.contains("${{") {
-            return false;
+    pub(super) fn refuse_expression(&mut self, string: &str, span: &Span, help: &str) {
+        if !string.contains(EXPRESSION) {
+            return;
         }
         // With an escape in it, the file's text differs from the string; then the whole is underlined.
         let raw = self.raw(span);
-        let at = raw.find("${{").map_or(span.clone(), |start| {
+        let at = raw.find(EXPRESSION).map_or(span.clone(), |start| {
             let end = raw[start..].find("}}").map_or(raw.len(), |end| start + end + 2);
             span.start + start..span.start + end
         });
         self.refuse(at, "an expression cannot stand here", help);
-        true
     }
 
     /// Says what was found and what is expected.

@@ -282,7 +282,8 @@ impl Handover {
     /// The variables that tell the process where the files are.
     pub fn env(&self) -> [(String, String); 2] {
         let folder = self.folder.as_ref().map_or("", |folder| &folder.name);
-        let path = |file: &str| self.products.path.join(folder).join(file).display().to_string();
+        let place = self.products.path.display();
+        let path = |file: &str| format!("{place}/{folder}/{file}");
         [("DCD_OUTPUT".into(), path(OUTPUT)), ("DCD_SUMMARY".into(), path(SUMMARY))]
     }
 

@@ -42,6 +42,41 @@ fn one_ctrl_c_stops_the_build() {
     assert_eq!(steps[1]["reason"], "the build was cancelled");
 }
 
+/// A new process has none of dcd's handlers any more when a signal may come to it: `exec/fledgling.rs` lists them.
+#[test]
+fn only_the_signals_that_new_processes_forget_are_handled() {
+    let forgotten = [
+        Signal::HUP,
+        Signal::INT,
+        Signal::ILL,
+        Signal::BUS,
+        Signal::FPE,
+        Signal::SEGV,
+        Signal::PIPE,
+        Signal::TERM,
+        Signal::CHILD,
+    ];
+    let project = Project::new().granted("fixture", &json!({})).pipeline(json!({ "steps": [
+        { "name": "plugin", "uses": "fixture", "with": { "do": "echo", "text": "wasmtime was here" } },
+        { "name": "shell", "run": "grep SigCgt /proc/$PPID/status" },
+    ] }));
+    project.run(&["run"]).expect(0);
+    assert!(
+        project.in_terminal(&format!("exec {DCD} run")).stdout(Stdio::null()).status().unwrap().success()
+    );
+    for build in ["1", "2"] {
+        let said = String::from_utf8(project.logs(&[build, "shell"])).unwrap();
+        let handled = u64::from_str_radix(said.strip_prefix("SigCgt:").unwrap().trim(), 16).unwrap();
+        let signals = |handled: u64| (1..=64).filter(move |signal| handled & (1 << (signal - 1)) != 0);
+        let is_forgotten = |signal: &i32| forgotten.iter().any(|other| other.as_raw() == *signal);
+        assert!(signals(handled).filter(is_forgotten).count() >= 8, "all but PIPE: {handled:x}");
+        // Those from 32 to 34 are the C library's own, for its threads.
+        let others: Vec<_> =
+            signals(handled).filter(|signal| !is_forgotten(signal) && !(32..=34).contains(signal)).collect();
+        assert_eq!(others, [0; 0], "in build {build}");
+    }
+}
+
 #[test]
 fn a_second_ctrl_c_kills() {
     let project = Project::new().scripts(&[STUBBORN]);
