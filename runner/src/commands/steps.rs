@@ -1,6 +1,6 @@
 //! Starting a build's steps: processes here, plugins on their host.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, mem::ManuallyDrop, path::PathBuf, sync::Arc};
 
 use serde_json::{Value, json};
 use tokio::{sync::mpsc, task::JoinHandle};
@@ -42,19 +42,21 @@ pub(super) struct BuildContext {
 }
 
 /// The steps of one build.
+///
+/// The process ends with it: what was kept of thousands of steps is not given back one by one.
 pub(super) struct BuildSteps {
     pub(super) pipeline: Pipeline,
     pub(super) context: BuildContext,
     pub(super) processes: Processes,
     pub(super) products: Products,
     pub(super) plugins: BTreeMap<String, StepPlugin>,
-    pub(super) environment: Environment,
+    pub(super) environment: ManuallyDrop<Environment>,
     /// Of the plugins that do no step.
     pub(super) usages: Vec<Usage>,
     /// A shell opens where a step failed.
     pub(super) shell_on_failure: bool,
     /// What became of the steps so far.
-    pub(super) results: Results,
+    pub(super) results: ManuallyDrop<Results>,
     /// The facts as plugins get them, but for the steps; made only when a plugin runs.
     facts_json: Option<Value>,
 }
@@ -229,14 +231,15 @@ impl BuildSteps {
         plugins: BTreeMap<String, StepPlugin>,
         environment: Environment,
     ) -> Self {
+        let names = pipeline.steps.iter().map(|step| step.name.value.as_str());
         BuildSteps {
-            results: Results::of(pipeline.steps.iter().map(|step| step.name.value.as_str())),
+            results: ManuallyDrop::new(Results::of(names)),
             pipeline,
             context,
             processes,
             products,
             plugins,
-            environment,
+            environment: ManuallyDrop::new(environment),
             usages: Vec::new(),
             shell_on_failure: false,
             facts_json: None,

@@ -11,7 +11,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use nix::libc;
+use nix::{
+    libc,
+    sys::wait::{Id, WaitPidFlag, WaitStatus as NixStatus},
+};
 use rustix::{
     event::EventfdFlags,
     io::Errno,
@@ -68,13 +71,18 @@ impl Reaper {
     /// Those that somebody waits for, then orphans.
     fn collect(&self) {
         let mut waiting = self.lock();
-        let ended = |pid: &Pid| rustix::process::waitpid(Some(*pid), WaitOptions::NOHANG).ok().flatten();
-        while has_dead_child() {
-            let dead: Vec<_> = waiting.keys().filter_map(ended).collect();
+        while let Some(first) = dead_child() {
+            // The first that is found may be somebody else's, with ours behind it.
+            let candidates = match first.filter(|pid| waiting.contains_key(pid)) {
+                Some(ours) => vec![ours],
+                None => waiting.keys().copied().collect(),
+            };
+            let ended = |pid: Pid| rustix::process::waitpid(Some(pid), WaitOptions::NOHANG).ok().flatten();
+            let dead: Vec<_> = candidates.into_iter().filter_map(ended).collect();
             // Who it is that ended besides takes a look at all processes.
             if dead.is_empty() {
                 for pid in family::dead_orphans(|pid| waiting.contains_key(&pid)) {
-                    let _ = ended(&pid);
+                    let _ = ended(pid);
                 }
                 return;
             }
@@ -134,10 +142,15 @@ impl Drop for Bell {
     }
 }
 
-/// Whether any child ended and was not collected.
-fn has_dead_child() -> bool {
-    let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-    rustix::process::waitid(WaitId::All, look).is_ok_and(|status| status.is_some())
+/// A child that ended and was not collected, if there is one: which, where that can be said.
+fn dead_child() -> Option<Option<Pid>> {
+    let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    match nix::sys::wait::waitid(Id::All, look) {
+        Ok(NixStatus::StillAlive) | Err(nix::Error::ECHILD) => None,
+        Ok(status) => Some(status.pid().and_then(|pid| Pid::from_raw(pid.as_raw()))),
+        // By a signal that has no name.
+        Err(_) => Some(None),
+    }
 }
 
 /// Whether there is any child, dead or alive.

@@ -62,8 +62,13 @@ pub(super) fn read_action(
     let run = fields.get("run").map(|value| read_run(reader, value, defaults));
     // With `run` beside it, that it is a file is no matter.
     let uses = fields.get("uses").filter(|value| !is_file(value)).map(|value| read_uses(reader, value));
-    let owner = uses.iter().flatten().next().map_or(fields.span.clone(), |uses| uses.span.clone());
-    let with = read_with(reader, fields.get("with"), &owner, Expressions::Taken);
+    let given = fields.get("with");
+    let with = if given.is_some() || uses.is_some() {
+        let owner = uses.iter().flatten().next().map_or(fields.span.clone(), |uses| uses.span.clone());
+        read_with(reader, given, &owner, Expressions::Taken)
+    } else {
+        None
+    };
     match (run, uses) {
         (Some(command), None) => Some(Action::Run(command?)),
         (None, Some(plugin)) => Some(Action::Uses { plugin: plugin?, with: with? }),

@@ -81,10 +81,14 @@ impl Scope {
 
     /// Goes on to a step with these combinations.
     pub(super) fn enter(&mut self, cells: &[Cell]) {
+        self.matrices.clear();
+        if cells.iter().all(|cell| cell.values.is_empty()) {
+            self.matrices.push(BTreeMap::new());
+            return;
+        }
         // A key that some have and others have not is there for all: `has(matrix.KEY)` tells them apart.
         let all: BTreeMap<_, _> = cells.iter().rev().flat_map(|cell| cell.values.clone()).collect();
         let mut known = HashSet::new();
-        self.matrices.clear();
         for cell in cells {
             let mut matrix = all.clone();
             matrix.extend(cell.values.clone());
@@ -92,9 +96,6 @@ impl Scope {
             if known.insert(matrix.values().map(types).collect::<Vec<_>>()) {
                 self.matrices.push(matrix);
             }
-        }
-        if self.matrices.is_empty() {
-            self.matrices.push(all);
         }
     }
 

@@ -196,6 +196,7 @@ fn read_steps(reader: &mut Reader<'_>, fields: &Fields<'_>, defaults: &Defaults,
     }
     reader.scope.look_ahead(&array.elements);
     refuse_same_names(reader, &array.elements);
+    file.elements.reserve(array.elements.len());
     for element in &array.elements {
         match read_element(reader, element, defaults) {
             Some(element) => file.elements.push(element),

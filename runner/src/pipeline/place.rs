@@ -91,7 +91,8 @@ impl Placer<'_, '_> {
         let draft = &self.drafts[file];
         let start = self.steps.len();
         let elements = vec![None; draft.elements.len()];
-        let mut local = Local { draft, outer, elements, names: HashMap::new() };
+        let names = HashMap::with_capacity(draft.order.names.len());
+        let mut local = Local { draft, outer, elements, names };
         for index in &draft.order.elements {
             self.element(*index, &mut local);
         }

@@ -1,6 +1,6 @@
 //! Values that several keys have: names, lists, durations, globs, scalars, environments.
 
-use std::{str::FromStr, time::Duration};
+use std::{collections::HashMap, str::FromStr, time::Duration};
 
 use globset::GlobBuilder;
 use jsonc_parser::ast::Value;
@@ -53,7 +53,10 @@ pub(super) fn read_list<T>(
 
 /// Reports what stands in a list a second time.
 pub(super) fn refuse_twice(reader: &mut Reader<'_>, list: &str, values: &[Spanned<String>]) {
-    let mut first = std::collections::HashMap::new();
+    if values.len() < 2 {
+        return;
+    }
+    let mut first = HashMap::with_capacity(values.len());
     for value in values {
         if let Some(earlier) = first.insert(value.value.as_str(), value.span.clone()) {
             let message = format!("{list} names `{}` twice", printable(&value.value));
