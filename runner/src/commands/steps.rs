@@ -43,7 +43,7 @@ pub(super) struct BuildContext {
 
 /// The steps of one build.
 ///
-/// The process ends with it: what was kept of thousands of steps is not given back one by one.
+/// The process ends soon after it, so what it keeps of each of thousands of steps is not given back one by one.
 pub(super) struct BuildSteps {
     pub(super) pipeline: Pipeline,
     pub(super) context: BuildContext,

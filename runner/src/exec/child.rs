@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io,
+    io::{self, PipeWriter},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::Arc,
     time::{Duration, Instant},
@@ -83,9 +83,7 @@ impl Processes {
     }
 
     fn run(&self, program: &Program) -> io::Result<Running> {
-        let (read, write) = io::pipe()?;
-        rustix::io::ioctl_fionbio(&read, true)?;
-        let output = pipe::Receiver::from_owned_fd_unchecked(OwnedFd::from(read))?;
+        let (output, write) = read_here()?;
         // One pipe for both, so that their order is exact.
         let (pid, status) = self.start(program, [self.nothing.as_fd(), write.as_fd(), write.as_fd()])?;
         // Our end must close, or the output never ends.
@@ -94,6 +92,14 @@ impl Processes {
             program.env.iter().find(|(name, _)| name == MARK).map(|(name, value)| format!("{name}={value}"));
         Ok(Running { family: Family { first: pid, mark }, status, output })
     }
+}
+
+/// A pipe that a process writes to.
+pub(super) fn read_here() -> io::Result<(pipe::Receiver, PipeWriter)> {
+    let (read, write) = io::pipe()?;
+    // Nothing else is to be found out about a new one.
+    rustix::io::ioctl_fionbio(&read, true)?;
+    Ok((pipe::Receiver::from_owned_fd_unchecked(OwnedFd::from(read))?, write))
 }
 
 fn nothing() -> io::Result<File> {

@@ -69,7 +69,7 @@ pub(super) struct Texts {
 
 /// Where each text begins; null at the end.
 pub(super) struct Pointers {
-    pointers: Vec<*const c_char>,
+    starts: Vec<*const c_char>,
     /// What they point to.
     _bytes: Vec<u8>,
     /// What the others among them point to.
@@ -117,11 +117,11 @@ impl Texts {
 
     /// One more, of these parts.
     pub(super) fn push(&mut self, parts: &[&[u8]]) -> io::Result<()> {
+        if parts.iter().any(|part| memchr::memchr(0, part).is_some()) {
+            return Err(nul());
+        }
         self.starts.push(self.bytes.len());
         for part in parts {
-            if memchr::memchr(0, part).is_some() {
-                return Err(nul());
-            }
             self.bytes.extend_from_slice(part);
         }
         self.bytes.push(0);
@@ -143,7 +143,7 @@ impl Texts {
     }
 
     pub(super) fn pointers(self) -> Pointers {
-        Pointers { pointers: self.all().chain([ptr::null()]).collect(), _bytes: self.bytes, _others: None }
+        Pointers { starts: self.all().chain([ptr::null()]).collect(), _bytes: self.bytes, _others: None }
     }
 
     /// Variables, and those of their surroundings; each that has a place there is instead of the one that is.
@@ -153,16 +153,16 @@ impl Texts {
         places: impl Iterator<Item = Option<usize>>,
     ) -> io::Result<Pointers> {
         let others = surroundings.texts()?;
-        let mut pointers = Vec::with_capacity(others.starts.len() + self.starts.len() + 1);
-        pointers.extend(others.all());
+        let mut starts = Vec::with_capacity(others.starts.len() + self.starts.len() + 1);
+        starts.extend(others.all());
         for (text, place) in self.all().zip(places) {
-            match place.and_then(|place| pointers.get_mut(place)) {
+            match place.and_then(|place| starts.get_mut(place)) {
                 Some(other) => *other = text,
-                None => pointers.push(text),
+                None => starts.push(text),
             }
         }
-        pointers.push(ptr::null());
-        Ok(Pointers { pointers, _bytes: self.bytes, _others: Some(surroundings.clone()) })
+        starts.push(ptr::null());
+        Ok(Pointers { starts, _bytes: self.bytes, _others: Some(surroundings.clone()) })
     }
 }
 
@@ -290,8 +290,8 @@ impl Plan {
         let mut refused = libc::ENOENT;
         let is_missing = |error| matches!(error, libc::ENOENT | libc::ENOTDIR);
         // At the end is the null.
-        let is_only = self.files.pointers.len() == 2;
-        for file in &self.files.pointers {
+        let is_only = self.files.starts.len() == 2;
+        for file in &self.files.starts {
             if file.is_null() {
                 break;
             }
@@ -301,7 +301,7 @@ impl Plan {
                 continue;
             }
             let [arguments, variables] =
-                [&self.arguments, &self.variables].map(|texts| texts.pointers.as_ptr().expose_provenance());
+                [&self.arguments, &self.variables].map(|texts| texts.starts.as_ptr().expose_provenance());
             match errno(call(libc::SYS_execve, [file.expose_provenance(), arguments, variables, 0])) {
                 error if is_missing(error) => {}
                 libc::EACCES => refused = libc::EACCES,
@@ -312,7 +312,7 @@ impl Plan {
     }
 }
 
-/// Signals have their usual effect, but for those that whoever started dcd wanted to be ignored.
+/// Signals that we handle, and the one that Rust's programs ignore and others expect to be ended by, have their usual effect.
 fn forget_handlers() {
     // As in the kernel's headers: the handler, flags, what returns from it, and the signals it holds back.
     let usual = [libc::SIG_DFL, 0, 0, 0];

@@ -20,6 +20,7 @@ use tokio::{
 
 use super::{
     Processes, Program,
+    child::read_here,
     family::Family,
     follow::{Following, at, discard},
     output::Pieces,
@@ -146,12 +147,6 @@ fn start(processes: &Processes, launch: &Launch, mark: &str) -> io::Result<Start
         stdout: out.map(|(read, _)| read),
         stderr: err.map(|(read, _)| read),
     })
-}
-
-/// A pipe that a program writes to.
-fn read_here() -> io::Result<(pipe::Receiver, PipeWriter)> {
-    let (read, write) = io::pipe()?;
-    Ok((pipe::Receiver::from_owned_fd(OwnedFd::from(read))?, write))
 }
 
 /// A pipe that a program reads from.

@@ -71,11 +71,12 @@ impl Reaper {
     /// Those that somebody waits for, then orphans.
     fn collect(&self) {
         let mut waiting = self.lock();
-        while let Some(first) = dead_child() {
-            // The first that is found may be somebody else's, with ours behind it.
-            let candidates = match first.filter(|pid| waiting.contains_key(pid)) {
-                Some(ours) => vec![ours],
-                None => waiting.keys().copied().collect(),
+        loop {
+            let candidates = match dead_child() {
+                Dead::Nobody => return,
+                Dead::Child(pid) if waiting.contains_key(&pid) => vec![pid],
+                // Ours may be behind it.
+                Dead::Child(_) | Dead::Unknown => waiting.keys().copied().collect(),
             };
             let ended = |pid: Pid| rustix::process::waitpid(Some(pid), WaitOptions::NOHANG).ok().flatten();
             let dead: Vec<_> = candidates.into_iter().filter_map(ended).collect();
@@ -100,8 +101,7 @@ impl Reaper {
     }
 }
 
-/// Rings when a child ended. The runtime's own stream of signals is told of each by a socket, which takes three calls to the
-/// system for the one of an event.
+/// Rings when a child ended. The runtime's own stream of signals is told of each by a socket, which takes longer than an event.
 struct Bell {
     event: AsyncFd<Arc<OwnedFd>>,
     handler: SigId,
@@ -113,7 +113,7 @@ impl Bell {
         let event = Arc::new(event);
         let ringer = event.clone();
         let ring = move || {
-            // Refused only to what was rung more often than can be counted.
+            // Refused only when it rang more often than can be counted.
             let _ = rustix::io::write(&*ringer, &1_u64.to_ne_bytes());
         };
         #[allow(unsafe_code, reason = "no crate knows what the two may be given")]
@@ -126,12 +126,10 @@ impl Bell {
         Ok(Bell { event, handler })
     }
 
-    /// Waits until it rang, once or more often, since the last time.
+    /// Waits until it rang, once or more often, since the last time. The runtime hears of each time that the event is written
+    /// to, so that it need not be read.
     async fn rung(&self) -> io::Result<()> {
-        // Before it is read: what rings after that is for the next time.
         self.event.readable().await?.clear_ready();
-        // There is nothing when that time has seen it already.
-        let _ = rustix::io::read(self.event.get_ref(), &mut [0; 8]);
         Ok(())
     }
 }
@@ -142,14 +140,23 @@ impl Drop for Bell {
     }
 }
 
-/// A child that ended and was not collected, if there is one: which, where that can be said.
-fn dead_child() -> Option<Option<Pid>> {
+/// A child that ended and was not collected.
+enum Dead {
+    Nobody,
+    Child(Pid),
+    /// One that ended by a signal that has no name.
+    Unknown,
+}
+
+/// The first that is found. rustix does not say which it is.
+fn dead_child() -> Dead {
     let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
     match nix::sys::wait::waitid(Id::All, look) {
-        Ok(NixStatus::StillAlive) | Err(nix::Error::ECHILD) => None,
-        Ok(status) => Some(status.pid().and_then(|pid| Pid::from_raw(pid.as_raw()))),
-        // By a signal that has no name.
-        Err(_) => Some(None),
+        Ok(NixStatus::StillAlive) | Err(nix::Error::ECHILD) => Dead::Nobody,
+        Ok(status) => {
+            status.pid().and_then(|pid| Pid::from_raw(pid.as_raw())).map_or(Dead::Unknown, Dead::Child)
+        }
+        Err(_) => Dead::Unknown,
     }
 }
 

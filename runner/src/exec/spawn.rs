@@ -216,16 +216,22 @@ mod tests {
 
     #[test]
     fn a_signal_right_after_the_start_is_for_the_new_process() {
+        use rustix::process::Signal;
+        // Those that dcd stops at.
+        let signals = [Signal::HUP, Signal::INT, Signal::TERM];
         let handler = SigAction::new(SigHandler::Handler(count), SaFlags::SA_RESTART, SigSet::empty());
         #[allow(unsafe_code, reason = "a handler may do little")]
         // SAFETY: this one adds to a number.
         unsafe {
-            nix::sys::signal::sigaction(nix::sys::signal::Signal::SIGHUP, &handler).unwrap();
+            for signal in signals {
+                let signal = nix::sys::signal::Signal::try_from(signal.as_raw()).unwrap();
+                nix::sys::signal::sigaction(signal, &handler).unwrap();
+            }
         }
         let nothing = fs::File::open("/dev/null").unwrap();
         let argv = ["sleep".into(), "100".into()];
         let surroundings = Arc::default();
-        for round in 0..300 {
+        for (round, signal) in signals.into_iter().cycle().take(300).enumerate() {
             let started = Start {
                 argv: &argv,
                 environment: Environment::new(&surroundings),
@@ -236,11 +242,11 @@ mod tests {
             for _ in 0..round * 10 {
                 std::hint::spin_loop();
             }
-            rustix::process::kill_process(started.pid(), rustix::process::Signal::HUP).unwrap();
+            rustix::process::kill_process(started.pid(), signal).unwrap();
             let collected =
                 rustix::process::waitpid(Some(started.pid()), rustix::process::WaitOptions::empty());
             let status = started.ended(collected.unwrap().unwrap().1).unwrap();
-            assert_eq!(status.terminating_signal(), Some(libc::SIGHUP));
+            assert_eq!(status.terminating_signal(), Some(signal.as_raw()));
         }
         assert_eq!(MISSENT.load(Ordering::Relaxed), 0);
     }
@@ -287,6 +293,8 @@ mod tests {
         };
         assert_eq!(failed(&["true", "a\0b"], "", "/").kind(), io::ErrorKind::InvalidInput);
         assert_eq!(failed(&["true"], "a\0b", "/").kind(), io::ErrorKind::InvalidInput);
+        let around = among(&[("A", "1"), ("B", "a\0b")], &["/bin/true"], &[], Path::new("/"));
+        assert_eq!(around.unwrap_err().kind(), io::ErrorKind::InvalidInput);
         assert_eq!(failed(&["/bin/sh"], "", "/nowhere").kind(), io::ErrorKind::NotFound);
         let long = "x".repeat(4 << 20);
         assert_eq!(failed(&["true"], &long, "/").raw_os_error(), Some(libc::E2BIG));

@@ -18,8 +18,6 @@ use super::{
 pub(super) const WHERE_EXPRESSIONS: &str =
     "expressions can stand in `if`, `env`, `with`, `workdir`, `outputs`, `reports` and `lock`";
 
-/// How an expression in a string begins.
-const EXPRESSION: &str = "${{";
 /// How many keys are few.
 const FEW: usize = 16;
 
@@ -233,7 +231,7 @@ impl<'t> Reader<'t> {
         expected: Expected<'_>,
     ) -> Option<Spanned<String>> {
         let string = self.string(value, expected)?;
-        if !string.value.contains(EXPRESSION) {
+        if !string.value.contains("${{") {
             return Some(string);
         }
         let help = format!("write the value itself; {WHERE_EXPRESSIONS}");
@@ -243,12 +241,12 @@ impl<'t> Reader<'t> {
 
     /// Reports an `${{ … }}` in a string, if there is one; `span` is the string's with its quotes.
     pub(super) fn refuse_expression(&mut self, string: &str, span: &Span, help: &str) {
-        if !string.contains(EXPRESSION) {
+        if !string.contains("${{") {
             return;
         }
         // With an escape in it, the file's text differs from the string; then the whole is underlined.
         let raw = self.raw(span);
-        let at = raw.find(EXPRESSION).map_or(span.clone(), |start| {
+        let at = raw.find("${{").map_or(span.clone(), |start| {
             let end = raw[start..].find("}}").map_or(raw.len(), |end| start + end + 2);
             span.start + start..span.start + end
         });

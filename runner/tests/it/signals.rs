@@ -69,12 +69,22 @@ fn only_the_signals_that_new_processes_forget_are_handled() {
         let handled = u64::from_str_radix(said.strip_prefix("SigCgt:").unwrap().trim(), 16).unwrap();
         let signals = |handled: u64| (1..=64).filter(move |signal| handled & (1 << (signal - 1)) != 0);
         let is_forgotten = |signal: &i32| forgotten.iter().any(|other| other.as_raw() == *signal);
-        assert!(signals(handled).filter(is_forgotten).count() >= 8, "all but PIPE: {handled:x}");
+        // wasmtime handles FPE only where a division traps.
+        let expected = forgotten.len() - 1 - usize::from(cfg!(target_arch = "aarch64"));
+        assert_eq!(signals(handled).filter(is_forgotten).count(), expected, "all but PIPE: {handled:x}");
         // Those from 32 to 34 are the C library's own, for its threads.
         let others: Vec<_> =
             signals(handled).filter(|signal| !is_forgotten(signal) && !(32..=34).contains(signal)).collect();
         assert_eq!(others, [0; 0], "in build {build}");
     }
+}
+
+#[test]
+fn a_step_can_end_by_a_signal_that_has_no_name() {
+    let project = Project::new().scripts(&["kill -40 $$"]);
+    project.run(&["run"]).expect(1);
+    let attempt = &project.show("1")["steps"][0]["attempts"][0];
+    assert_eq!((&attempt["signal"], &attempt["outcome"]), (&json!(40), &json!("failure")));
 }
 
 #[test]
