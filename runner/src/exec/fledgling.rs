@@ -39,7 +39,7 @@ const STACK: usize = 64 << 10;
 /// At the upper end of the stack, for what could not be done.
 const ERROR: usize = 64;
 /// The signals that dcd and its libraries may handle, and the one that Rust's programs ignore and others expect to be ended
-/// by. To ask for all that there are takes a process a tenth of the time that it needs to become its program.
+/// by. To ask for each that there is would take a new process some 10 us.
 const HANDLED: [c_int; 9] = [
     libc::SIGHUP,
     libc::SIGINT,
@@ -295,7 +295,7 @@ impl Plan {
             if file.is_null() {
                 break;
             }
-            // To ask whether it is there takes half as long as to try to run what is not.
+            // To ask whether it is there takes less time than to try to run what is not.
             let found = || call(libc::SYS_faccessat, [HERE, file.expose_provenance(), 0, 0]);
             if !is_only && is_missing(errno(found())) {
                 continue;
